@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
+#
+# make              build ./unfreed
+# make demo         install what is missing, build, show it on a leaky program
+# make test         install what is missing, build, run all tests
+# make bench        what tracing costs, as ratios
+# make install      into $(DESTDIR)$(PREFIX)
+# make vmlinux      regenerate vmlinux/*/vmlinux.h from Debian's kernels
+#
+# V=1 shows the commands, WERROR=1 makes warnings errors, CC and CLANG choose compilers.
+
+VERSION := 0.1.0
+PREFIX  ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR  ?= $(PREFIX)/share/man
+
+CC      ?= gcc
+CLANG   ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+PKG_CONFIG ?= pkg-config
+
+BUILD := build
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
+
+MACHINE := $(shell uname -m)
+ifeq ($(MACHINE),aarch64)
+BPF_ARCH := arm64
+VMLINUX := vmlinux/arm64
+else
+BPF_ARCH := x86
+VMLINUX := vmlinux/x86_64
+endif
+
+WARNINGS := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wpointer-arith \
+	    -Wundef -Wvla $(if $(WERROR),-Werror)
+CFLAGS   ?= -O2 -g
+USER_CPPFLAGS := -D_GNU_SOURCE -DUNFREED_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(BUILD)
+USER_CFLAGS := -std=gnu17 $(WARNINGS) -MMD -MP
+LIBS := $(shell $(PKG_CONFIG) --libs libbpf libelf libdw 2>/dev/null || echo -lbpf -lelf -ldw) \
+	-lZydis -liberty -lz -lm
+ASAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g
+
+USER_SRCS := $(wildcard user/*/*.c)
+MAIN_SRC  := user/cli/main.c
+OBJS      := $(USER_SRCS:%.c=$(BUILD)/%.o)
+ASAN_OBJS := $(USER_SRCS:%.c=$(BUILD)/asan/%.o)
+LIB_ASAN_OBJS := $(filter-out $(MAIN_SRC:%.c=$(BUILD)/asan/%.o),$(ASAN_OBJS))
+BPF_OBJ   := $(BUILD)/unfreed.bpf.o
+SKELETON  := $(BUILD)/unfreed.skel.h
+
+UNIT_SRCS  := $(wildcard tests/unit/test_*.c)
+UNIT_TESTS := $(UNIT_SRCS:%.c=$(BUILD)/%)
+PROGRAM_SRCS := $(wildcard tests/programs/*.c tests/programs/*.cc)
+PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(patsubst %.cc,$(BUILD)/%,$(PROGRAM_SRCS)))
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+.PHONY: all test test-unit test-live check-bpf demo bench install clean vmlinux deps deps-test format man asan programs
+
+all: unfreed
+
+unfreed: $(OBJS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/%.o: %.c | $(SKELETON)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(USER_CFLAGS) $(USER_CPPFLAGS) $(CPPFLAGS) -c -o $@ $<
+
+# ---- BPF ----
+
+BPF_CFLAGS := -g -O2 -mcpu=v3 -target bpf -Wall -Wextra -Wno-unused-parameter \
+	      -Wno-missing-declarations $(if $(WERROR),-Werror) -Iinclude -MMD -MP
+
+$(BPF_OBJ): bpf/unfreed.bpf.c
+	$(call say,BPF,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -D__TARGET_ARCH_$(BPF_ARCH) -I$(VMLINUX) -c -o $@ $<
+
+$(SKELETON): $(BPF_OBJ)
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name unfreed_bpf > $@
+
+# Both architectures, whatever this machine is.
+check-bpf: $(BUILD)/check/x86.bpf.o $(BUILD)/check/arm64.bpf.o
+
+$(BUILD)/check/x86.bpf.o: VMLINUX_DIR = vmlinux/x86_64
+$(BUILD)/check/arm64.bpf.o: VMLINUX_DIR = vmlinux/arm64
+$(BUILD)/check/%.bpf.o: bpf/unfreed.bpf.c
+	$(call say,BPF,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -D__TARGET_ARCH_$* -I$(VMLINUX_DIR) -c -o $@ $<
+
+vmlinux:
+	vmlinux/generate
+
+# ---- tests ----
+
+$(BUILD)/asan/%.o: %.c | $(SKELETON)
+	$(call say,CC,"$< (asan)")
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ASAN) $(USER_CFLAGS) $(USER_CPPFLAGS) -c -o $@ $<
+
+$(BUILD)/asan/unfreed: $(ASAN_OBJS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ASAN) -o $@ $^ $(LIBS)
+
+$(BUILD)/asan/libunfreed.a: $(LIB_ASAN_OBJS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@; ar rcs $@ $^
+
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/asan/libunfreed.a
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ASAN) $(USER_CFLAGS) $(USER_CPPFLAGS) $$($(PKG_CONFIG) --cflags check json-c) \
+		-o $@ $< $(BUILD)/asan/libunfreed.a $(LIBS) $$($(PKG_CONFIG) --libs check json-c)
+
+PROGRAM_CFLAGS := -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -pthread
+PROGRAM_LIBS := -ldl -lm
+
+$(BUILD)/tests/programs/%.so: tests/programs/%.so.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 $(PROGRAM_CFLAGS) -shared -fPIC -MMD -MP -o $@ $< $(PROGRAM_LIBS)
+
+$(BUILD)/tests/programs/%.static: tests/programs/%.static.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 $(PROGRAM_CFLAGS) -static -MMD -MP -o $@ $<
+
+$(BUILD)/tests/programs/%: tests/programs/%.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 $(PROGRAM_CFLAGS) -MMD -MP -o $@ $< $(PROGRAM_LIBS)
+
+$(BUILD)/tests/programs/%: tests/programs/%.cc
+	$(call say,CXX,$@)
+	@mkdir -p $(@D)
+	$(Q)g++ -std=gnu++17 $(PROGRAM_CFLAGS) -MMD -MP -o $@ $< $(PROGRAM_LIBS)
+
+programs: $(PROGRAMS)
+asan: $(BUILD)/asan/unfreed
+
+test: deps-test
+	$(Q)$(MAKE) --no-print-directory unfreed asan programs check-bpf $(UNIT_TESTS)
+	$(Q)tests/run
+
+test-unit: $(UNIT_TESTS)
+	$(Q)tests/run unit
+
+test-live: unfreed asan programs
+	$(Q)tests/run live
+
+demo: deps
+	$(Q)$(MAKE) --no-print-directory unfreed $(BUILD)/tests/programs/leaky
+	$(Q)tests/demo
+
+bench: unfreed programs
+	$(Q)tests/bench/run
+
+# ---- the rest ----
+
+deps:
+	$(Q)packaging/install-deps build
+
+deps-test:
+	$(Q)packaging/install-deps build test
+
+man: $(BUILD)/unfreed.8
+$(BUILD)/unfreed.8: unfreed
+	$(Q)./unfreed --man > $@
+
+install: unfreed $(BUILD)/unfreed.8
+	install -D -m 755 unfreed $(DESTDIR)$(SBINDIR)/unfreed
+	install -D -m 644 $(BUILD)/unfreed.8 $(DESTDIR)$(MANDIR)/man8/unfreed.8
+
+format:
+	clang-format -i $(wildcard user/*/*.[ch] include/*.h bpf/*.[ch] tests/*/*.[ch])
+
+clean:
+	rm -rf $(BUILD) unfreed
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_MAPS_BPF_H
+#define UNFREED_MAPS_BPF_H
+
+/*
+ * Every map and every global of the BPF object, in one place. For each map:
+ * what it holds, who inserts, who deletes, what happens when it is full.
+ * Sizes marked "user" are set before loading from the command line.
+ */
+
+/* ---- configuration: constant after loading ---- */
+
+const volatile __u64 cfg_min_size_bytes = 0;
+const volatile __u64 cfg_max_size_bytes = ~0ULL;
+const volatile __u64 cfg_page_size_bytes = 4096;
+const volatile bool cfg_follow = false; /* forked children become targets */
+
+/* ---- shared with user space through mmap ---- */
+
+/* The probes of file slot i count only while file_on[i]: set when all of them are in place. */
+__u8 file_on[UF_MAX_FILES];
+
+/*
+ * Birth epochs. User space advances current_epoch; epoch_cohort says which
+ * cohort of every site holds the blocks of an epoch (user/agent/cohorts.c
+ * merges and retires them). Epochs that the ring no longer tells apart are in
+ * oldest_cohort.
+ */
+__u32 current_epoch;
+__u32 oldest_cohort;
+__u8 epoch_cohort[UF_EPOCH_RING];
+
+__u32 next_site;  /* first index of the site table never used; may run past its end */
+__u32 next_stack; /* likewise of the stack table */
+__u32 next_image; /* images are numbered from 1 */
+
+/* ---- maps ---- */
+
+/*
+ * Live blocks. Inserted by a returning allocation (and pushed to a forked child when the
+ * parent frees a block that both have), deleted by free, realloc and purge_images.
+ * Full: the block is not recorded, LIVE_TABLE_FULL counts it, all else stays right.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1 << 20); /* user */
+	__type(key, struct uf_block_key);
+	__type(value, struct uf_block);
+} live SEC(".maps");
+
+/* Counters by site index. Never deleted; user space clears the sites of dead images. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1 << 14); /* user */
+	__type(key, __u32);
+	__type(value, struct uf_site);
+} sites SEC(".maps");
+
+/*
+ * (image, stack) -> site index. Inserted by the first allocation of a site and by fork;
+ * deleted by user space when the image is gone. As large as the site table.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 14); /* user */
+	__type(key, struct uf_site_key);
+	__type(value, __u32);
+} site_index SEC(".maps");
+
+/* Site indexes given back. Pushed by user space and by the loser of a race for a new site. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 1 << 14); /* user */
+	__type(value, __u32);
+} site_spares SEC(".maps");
+
+/* Stacks by stack index: written once by the first allocation that has it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1 << 14); /* user */
+	__type(key, __u32);
+	__type(value, struct uf_stack);
+} stacks SEC(".maps");
+
+/* Stack id -> stack index; inserted, deleted and sized like site_index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 14); /* user */
+	__type(key, __u64);
+	__type(value, __u32);
+} stack_index SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 1 << 14); /* user */
+	__type(value, __u32);
+} stack_spares SEC(".maps");
+
+/*
+ * tgid -> traced process. Inserted by user space (targets) and fork; deleted at exit.
+ * Full: the child is not followed, IMAGES_FULL counts it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 14);
+	__type(key, __u32);
+	__type(value, struct uf_process);
+} processes SEC(".maps");
+
+/* Image number -> image. Inserted with its process; deleted by user space after its last heir. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1 << 15);
+	__type(key, uf_image_id);
+	__type(value, struct uf_image);
+} images SEC(".maps");
+
+/* Images whose blocks purge_images deletes. Inserted and deleted by user space around the purge. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 12);
+	__type(key, uf_image_id);
+	__type(value, __u8);
+} purged_images SEC(".maps");
+
+/* Process life, in order. Full: the event is lost, EVENTS_FULL counts it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 18);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct uf_stats);
+} stats SEC(".maps");
+
+#endif

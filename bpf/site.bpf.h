@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_SITE_BPF_H
+#define UNFREED_SITE_BPF_H
+
+/*
+ * Sites: the counters of one stack in one image. Atomic adds only, so that any
+ * number of CPUs may count at one site; nothing is ever reset while its image
+ * lives.
+ */
+
+/* A new site in the table, not yet in use by anybody else. False: full (counted). */
+static __always_inline bool site_new(const struct uf_site_key *key, __u32 stack, __u32 *out)
+{
+	struct uf_site *site;
+	__u32 *known, i;
+
+	if (!index_take(&site_spares, &next_site, cfg_max_sites, &i))
+		goto full;
+	site = bpf_map_lookup_elem(&sites, &i);
+	if (!site)
+		goto full;
+	site->stack_id = key->stack_id;
+	site->image = key->image;
+	site->stack = stack;
+	if (!bpf_map_update_elem(&site_index, key, &i, BPF_NOEXIST)) {
+		/* A full barrier: whoever sees READY sees the rest. */
+		__sync_lock_test_and_set(&site->state, UF_SITE_READY);
+		*out = i;
+		return true;
+	}
+	bpf_map_push_elem(&site_spares, &i, 0);
+	known = bpf_map_lookup_elem(&site_index, key);
+	if (known) {
+		*out = *known;
+		return true;
+	}
+full:
+	loss_add(SITE_TABLE_FULL, 1);
+	return false;
+}
+
+/* The site of the stack that thread is at now. False: it could not be kept (counted). */
+static __noinline bool site_here(struct pt_regs *ctx, struct thread_state *thread,
+				 uf_image_id image, __u32 *out)
+{
+	struct uf_site_key key = {.image = image};
+	__u32 *known, stack;
+
+	if (!ctx || !thread || !out)
+		return false;
+	key.stack_id = stack_walk(ctx, thread, image);
+	known = bpf_map_lookup_elem(&site_index, &key);
+	if (known) {
+		*out = *known;
+		return true;
+	}
+	return stack_intern(thread, key.stack_id, image, &stack) && site_new(&key, stack, out);
+}
+
+/*
+ * The cohort that holds the blocks of an epoch. The guard leaves user space
+ * time to clear ring entries before they are used for new epochs.
+ */
+#define EPOCH_RING_GUARD 64
+
+static __always_inline struct uf_cohort *site_cohort(struct uf_site *site, __u32 epoch)
+{
+	__u32 age = *(volatile __u32 *)&current_epoch - epoch;
+	__u32 i = age < UF_EPOCH_RING - EPOCH_RING_GUARD ? epoch_cohort[epoch % UF_EPOCH_RING]
+							 : oldest_cohort;
+
+	return &site->cohorts[i & (UF_MAX_COHORTS - 1)];
+}
+
+static __always_inline void site_add_block(const struct uf_block *block)
+{
+	__u32 i = block->site;
+	struct uf_site *site = bpf_map_lookup_elem(&sites, &i);
+	struct uf_cohort *cohort;
+
+	if (!site)
+		return;
+	cohort = site_cohort(site, block->epoch);
+	__sync_fetch_and_add(&cohort->live_bytes, block->size_bytes);
+	__sync_fetch_and_add(&cohort->live_cnt, 1);
+	__sync_fetch_and_add(&site->alloc_bytes, block->size_bytes);
+	__sync_fetch_and_add(&site->alloc_cnt, 1);
+}
+
+static __always_inline void site_remove_block(const struct uf_block *block)
+{
+	__u32 i = block->site;
+	struct uf_site *site = bpf_map_lookup_elem(&sites, &i);
+	struct uf_cohort *cohort;
+
+	if (!site)
+		return;
+	cohort = site_cohort(site, block->epoch);
+	__sync_fetch_and_add(&cohort->live_bytes, -block->size_bytes);
+	__sync_fetch_and_add(&cohort->live_cnt, -1);
+	__sync_fetch_and_add(&site->free_bytes, block->size_bytes);
+	__sync_fetch_and_add(&site->free_cnt, 1);
+}
+
+/* The site of image with the stack of another image's site. False: there is none. */
+static __always_inline bool site_of_heir(__u32 site_i, uf_image_id image, __u32 *out)
+{
+	struct uf_site *site = bpf_map_lookup_elem(&sites, &site_i);
+	struct uf_site_key key = {.image = image};
+	__u32 *known;
+
+	if (!site)
+		return false;
+	key.stack_id = site->stack_id;
+	known = bpf_map_lookup_elem(&site_index, &key);
+	if (known)
+		*out = *known;
+	return known;
+}
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_THREAD_BPF_H
+#define UNFREED_THREAD_BPF_H
+
+/*
+ * What a thread is doing: the allocator calls that it has entered and not yet
+ * returned from.
+ *
+ * Only the outermost call counts: malloc called by calloc, or by a wrapper that
+ * is probed too, hands out no block of its own. One pending call would do, but
+ * for two things that real programs do:
+ *
+ *  - A signal handler interrupts a call and allocates. Its block is its own.
+ *    The signal tracepoint raises the thread's signal level; a call is nested
+ *    only in a call of its own level. So calls pend on a small stack.
+ *  - siglongjmp (or exit) leaves a call for good. A later call that is not
+ *    below the pending one on the stack (sp >= its sp) proves that: the pending
+ *    call is dropped and counted as CALL_ABANDONED. A handler on an alternate
+ *    stack cannot be compared and is not.
+ *
+ * A call with the same sp as the pending one is either a tail call (glibc's
+ * reallocarray jumps to realloc) or the same caller again after a longjmp: both
+ * times the new call takes the old one's place.
+ */
+
+#define MAX_PENDING_CALLS 4
+
+struct pending_call {
+	__u64 sp;         /* at entry */
+	__u64 size_bytes;
+	__u64 address;    /* realloc: the old block; posix_memalign: where the result goes */
+	struct uf_block old; /* realloc: the old block, taken out of the live table */
+	uf_image_id image;
+	__u32 func;       /* enum uf_func */
+	__u16 level;      /* signal level that it was made at */
+	__u16 has_old;
+	__u32 pad;
+};
+
+struct thread_state {
+	__u32 depth;      /* calls in use */
+	__u32 level;      /* signal handlers entered since the outermost pending call */
+	struct pending_call calls[MAX_PENDING_CALLS];
+	/* Scratch of the stack walk. Task storage because a per-CPU one can be
+	 * overwritten by a task that preempts this one. */
+	__u32 frame_cnt;
+	__u32 stack_end;
+	__u64 ips[UF_MAX_FRAMES];
+};
+
+/* Inserted by a thread's first call; gone with the task. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct thread_state);
+} threads SEC(".maps");
+
+#if defined(__TARGET_ARCH_x86)
+#define RETURN_SP_DELTA 8 /* ret pops the return address */
+#else
+#define RETURN_SP_DELTA 0
+#endif
+
+static __always_inline struct thread_state *thread_state_get(bool create)
+{
+	return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0,
+				    create ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+}
+
+/* The verifier wants every index masked; MAX_PENDING_CALLS is a power of two. */
+static __always_inline struct pending_call *thread_call(struct thread_state *thread, __u32 i)
+{
+	return &thread->calls[i & (MAX_PENDING_CALLS - 1)];
+}
+
+static __always_inline bool on_alternate_stack(__u64 sp)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 start = task->sas_ss_sp;
+
+	return sp > start && sp - start <= task->sas_ss_size;
+}
+
+/* The call will never return. A block that it had taken out to resize is most likely still there. */
+static __always_inline void pending_call_abandon(struct pending_call *call)
+{
+	loss_add(CALL_ABANDONED, 1);
+	if (call->has_old) {
+		struct uf_block_key key = {.address = call->address, .image = call->image};
+
+		bpf_map_update_elem(&live, &key, &call->old, BPF_NOEXIST);
+	}
+}
+
+/*
+ * Is a call entered at sp made by the pending call (and so no block of its own)?
+ * Drops pending calls that sp proves to be gone; the last one dropped with the very
+ * same sp is copied to *replaced, with func UF_FUNC_NONE if there was none.
+ */
+static __always_inline bool thread_call_is_nested(struct thread_state *thread, __u64 sp,
+						  struct pending_call *replaced)
+{
+	for (int i = 0; i < MAX_PENDING_CALLS; i++) {
+		struct pending_call *top;
+
+		if (!thread->depth)
+			break;
+		top = thread_call(thread, thread->depth - 1);
+		if (top->level != thread->level && on_alternate_stack(sp))
+			return false;
+		if (sp < top->sp)
+			return top->level == thread->level;
+		if (sp == top->sp)
+			*replaced = *top;
+		else
+			pending_call_abandon(top);
+		thread->depth--;
+		thread->level = top->level;
+	}
+	thread->level = 0;
+	return false;
+}
+
+/* The new outermost call of the current level. */
+static __always_inline struct pending_call *thread_push_call(struct thread_state *thread)
+{
+	struct pending_call *call;
+
+	if (thread->depth >= MAX_PENDING_CALLS) {
+		/* Most likely all of them were left by siglongjmp from an alternate stack. */
+		for (int i = 0; i < MAX_PENDING_CALLS; i++)
+			pending_call_abandon(&thread->calls[i]);
+		thread->depth = 0;
+		thread->level = 0;
+	}
+	call = thread_call(thread, thread->depth);
+	call->level = thread->level;
+	thread->depth++;
+	return call;
+}
+
+/* The pending call that returns with sp, taken off with all above it; false if there is none. */
+static __always_inline bool thread_pop_call(struct thread_state *thread, __u64 sp,
+					    struct pending_call *out)
+{
+	for (int i = MAX_PENDING_CALLS - 1; i >= 0; i--) {
+		struct pending_call *call = thread_call(thread, i);
+
+		if ((__u32)i >= thread->depth || call->sp + RETURN_SP_DELTA != sp)
+			continue;
+		*out = *call;
+		for (int above = i + 1; above < MAX_PENDING_CALLS; above++)
+			if ((__u32)above < thread->depth)
+				pending_call_abandon(thread_call(thread, above));
+		thread->depth = i;
+		thread->level = i ? call->level : 0;
+		return true;
+	}
+	return false;
+}
+
+#endif

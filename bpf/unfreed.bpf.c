@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
+/*
+ * The kernel side of unfreed. One subject a header, from the ground up:
+ *
+ *   maps     every map and global         stats    counters of the whole trace
+ *   thread   pending calls of a thread    stack    walking and keeping stacks
+ *   site     per-site counters            live     live blocks, fork's heritage
+ *   alloc    the allocator's probes       process  fork, exec, exit, signals
+ *
+ * They are headers of one object and not objects of their own because the
+ * probes are hot: everything below them is inlined.
+ */
+#include "vmlinux.h"
+#include <stdbool.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include "contract.h"
+
+/* From the kernel's errno headers, which cannot be included beside vmlinux.h. */
+#define E2BIG  7
+#define EEXIST 17
+
+#include "maps.bpf.h"
+#include "stats.bpf.h"
+#include "thread.bpf.h"
+#include "stack.bpf.h"
+#include "site.bpf.h"
+#include "live.bpf.h"
+#include "alloc.bpf.h"
+#include "process.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

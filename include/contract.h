@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_CONTRACT_H
+#define UNFREED_CONTRACT_H
+
+/*
+ * The contract between bpf/ and user/: everything that both sides of the
+ * kernel boundary must agree on, once. Fixed-width types, explicit padding,
+ * sizes asserted. Included by both; on the BPF side after vmlinux.h, which
+ * brings the __uNN types.
+ */
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+/*
+ * What an allocator function does, told to the probe by its cookie. The names
+ * say where the size, the alignment and the old block are among the arguments.
+ * realloc's family comes last: those calls also end an old block's life.
+ */
+enum uf_func {
+	UF_FUNC_NONE,
+	UF_MALLOC,         /* p = f(size); also valloc */
+	UF_CALLOC,         /* p = f(n, size) */
+	UF_ALIGNED,        /* p = f(align, size): memalign, aligned_alloc */
+	UF_POSIX_MEMALIGN, /* err = f(&p, align, size) */
+	UF_PVALLOC,        /* p = f(size), size rounded up to whole pages */
+	UF_REALLOC,        /* p = f(old, size) */
+	UF_REALLOCARRAY,   /* p = f(old, n, size) */
+	UF_FREE,           /* f(p): free, cfree, free_sized, free_aligned_sized */
+	UF_FUNC_CNT,
+};
+
+/* A probe's cookie: the function, and the slot of the file that it was placed in. */
+#define UF_COOKIE_FUNC_BITS 8
+#define UF_COOKIE(func, file_slot) ((__u64)(func) | ((__u64)(file_slot) << UF_COOKIE_FUNC_BITS))
+#define UF_COOKIE_FUNC(cookie) ((__u32)(cookie) & ((1u << UF_COOKIE_FUNC_BITS) - 1))
+#define UF_COOKIE_FILE(cookie) ((__u32)((cookie) >> UF_COOKIE_FUNC_BITS) & (UF_MAX_FILES - 1))
+
+#define UF_MAX_FILES   256 /* files with probes at a time; power of two */
+#define UF_MAX_FRAMES  127 /* as the kernel's own PERF_MAX_STACK_DEPTH */
+#define UF_MAX_COHORTS 64  /* age buckets a site has; power of two */
+#define UF_EPOCH_RING  65536 /* epochs told apart; older blocks are all "oldest". Power of two */
+#define UF_MAX_HEIRS   64  /* living forked children that may inherit a process's blocks */
+#define UF_MAX_LINEAGE 4   /* ancestors searched for an inherited block */
+
+/*
+ * An address space's life from fork or exec to exec or exit. A tgid is not
+ * enough: it survives exec and is used again. Numbers start at 1.
+ */
+typedef __u32 uf_image_id;
+
+/* Key of the live table. */
+struct uf_block_key {
+	__u64 address;
+	uf_image_id image;
+	__u32 pad;
+};
+
+/* A live block. */
+struct uf_block {
+	__u64 size_bytes; /* as asked for */
+	__u32 site;       /* index into the site table, or UF_SITE_TOMBSTONE */
+	__u32 epoch;      /* of its birth */
+	__u32 fork_gen;   /* forks its image had made at its birth */
+	__u32 inherited_address; /* this address also names a block inherited from a parent and freed here */
+};
+
+/* In uf_block.site: inherited from a parent by fork and freed here since. */
+#define UF_SITE_TOMBSTONE 0xffffffffu
+
+/* Key of the index of sites. */
+struct uf_site_key {
+	__u64 stack_id;
+	uf_image_id image;
+	__u32 pad;
+};
+
+/* Outstanding blocks of one age bucket. Transiently negative while a bucket is retired. */
+struct uf_cohort {
+	__s64 live_bytes;
+	__s64 live_cnt;
+};
+
+enum uf_site_state { UF_SITE_UNUSED, UF_SITE_READY };
+
+/*
+ * Counters of one site. Written with atomic adds by the probes; user space
+ * reads them through mmap without a system call. Counts only rise; live =
+ * alloc - free. The cohorts add up to live.
+ */
+struct uf_site {
+	__u64 stack_id;
+	uf_image_id image;
+	__u32 stack;      /* index into the stack table */
+	__u32 state;      /* enum uf_site_state, stored last */
+	__u32 pad;
+	__u64 alloc_bytes;
+	__u64 alloc_cnt;
+	__u64 free_bytes; /* frees of this site's blocks */
+	__u64 free_cnt;
+	__u64 inherited_bytes; /* part of alloc_*: copied from the parent at fork */
+	__u64 inherited_cnt;
+	__u64 pad2[7];
+	struct uf_cohort cohorts[UF_MAX_COHORTS];
+};
+
+/* Why a stack has no further frame. */
+enum uf_stack_end {
+	UF_END_COMPLETE,   /* the outermost frame was reached */
+	UF_END_DEPTH,      /* UF_MAX_FRAMES reached */
+	UF_END_READ_FAULT, /* stack memory could not be read */
+	UF_END_BAD_CHAIN,  /* the frame pointer does not point up the stack */
+	UF_END_CNT,
+};
+
+struct uf_stack {
+	__u64 id;      /* hash of the frames; 0: unused */
+	__u64 time_ns; /* CLOCK_MONOTONIC of its first sight */
+	uf_image_id image;
+	__u32 tgid;
+	__u16 frame_cnt;
+	__u16 end; /* enum uf_stack_end */
+	__u32 pad;
+	__u64 ips[UF_MAX_FRAMES]; /* return addresses, innermost first: [0] is in the allocator's caller */
+};
+
+/*
+ * What was not seen or could not be kept, by name. Every entry is shown in the
+ * report when it is not zero: X(identifier, "name in the report", "meaning").
+ */
+#define UF_LOSSES(X)                                                                              \
+	X(LIVE_TABLE_FULL, "live_table_full", "blocks not recorded: the live table was full")      \
+	X(SITE_TABLE_FULL, "site_table_full", "blocks not recorded: the site table was full")      \
+	X(STACK_TABLE_FULL, "stack_table_full", "blocks not recorded: the stack table was full")   \
+	X(THREAD_STATE, "thread_state", "calls not recorded: no memory for the thread's state")    \
+	X(CALL_ABANDONED, "call_abandoned", "allocator calls that never returned (longjmp, exit)") \
+	X(MISSED_FREE, "missed_free", "blocks whose address came back without a free")             \
+	X(HEIRS_FULL, "heirs_full", "forked children not followed exactly: too many at a time")    \
+	X(RESULT_UNREADABLE, "result_unreadable", "blocks not recorded: posix_memalign's result could not be read") \
+	X(IMAGES_FULL, "images_full", "processes not followed: the process table was full")        \
+	X(EVENTS_FULL, "events_full", "process events lost: the event buffer was full")
+
+enum uf_loss {
+#define X(id, name, meaning) UF_LOSS_##id,
+	UF_LOSSES(X)
+#undef X
+	UF_LOSS_CNT,
+};
+
+/* Counters of the whole trace, one of these per CPU, added up by user space. */
+struct uf_stats {
+	__u64 event_cnt;        /* probe hits in targets, nested and uncounted ones included */
+	__u64 unknown_free_cnt; /* frees of blocks that were never seen: older than the trace */
+	__u64 failed_alloc_cnt; /* allocations that returned NULL or an error */
+	__u64 loss_cnt[UF_LOSS_CNT];
+	__u64 pad[8 - (3 + UF_LOSS_CNT) % 8];
+};
+
+/* In uf_process.flags. */
+#define UF_PROC_WAITS_EXEC 1u /* launched, not yet executing its command: not traced until exec */
+#define UF_PROC_SHARED_MM  2u /* vfork child: its allocations are the parent's */
+
+/* A traced process, by tgid. */
+struct uf_process {
+	uf_image_id image;
+	__u32 flags;
+	__u32 fork_gen; /* forks of this image so far */
+	__u32 heir_cnt; /* living images that may still inherit from it */
+};
+
+/*
+ * An image, by its number, kept while it or any of its heirs lives. The heirs
+ * of an image were forked from it and share its blocks until either frees
+ * them: a block of the image that was born before the fork is the heir's too.
+ */
+struct uf_image {
+	__u32 tgid;
+	uf_image_id parent;    /* 0: none, or unknown */
+	__u32 parent_fork_gen; /* it inherited the parent's blocks of fork_gen < this */
+	__u32 is_dead;
+	uf_image_id heirs[UF_MAX_HEIRS]; /* 0: empty slot */
+};
+
+enum uf_event_type { UF_EVENT_FORK = 1, UF_EVENT_EXEC, UF_EVENT_EXIT };
+
+/* Process life, in order, through the ring buffer. */
+struct uf_event {
+	__u32 type; /* enum uf_event_type */
+	__u32 tgid;
+	uf_image_id image;     /* after the event (of the ended one for exit) */
+	uf_image_id old_image; /* exec: the dropped one; fork: the parent's */
+	__u64 time_ns;         /* CLOCK_MONOTONIC */
+	__u32 parent_tgid;     /* fork */
+	__s32 exit_code;       /* exit: as wait(2) encodes it */
+};
+
+_Static_assert(sizeof(struct uf_block_key) == 16, "padding would be part of the key");
+_Static_assert(sizeof(struct uf_block) == 24, "live table value");
+_Static_assert(sizeof(struct uf_site_key) == 16, "padding would be part of the key");
+_Static_assert(sizeof(struct uf_site) == 1152, "a multiple of a cache line");
+_Static_assert(sizeof(struct uf_site) % 64 == 0, "a multiple of a cache line");
+_Static_assert(sizeof(struct uf_stack) == 1048, "stack table value");
+_Static_assert(sizeof(struct uf_stats) % 64 == 0, "a multiple of a cache line");
+_Static_assert(sizeof(struct uf_process) == 16, "process table value");
+_Static_assert(sizeof(struct uf_event) == 32, "event");
+
+#endif

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
+"""Goal: a forked child has a copy of its parent's blocks, a new image has none, and neither
+changes what the parent has."""
+
+import harness
+
+SHARED = 1009
+SIZE = 503
+
+
+class Fork(harness.LiveTest):
+    """fork without exec."""
+
+    def follow(self, mode, *args):
+        """A victim with its shared blocks, traced with its children."""
+        victim = self.victim("forks", mode)
+        tool = self.unfreed("-p", victim.pid, "--follow", *args, interval="100ms")
+        victim.go("DONE shared")
+        return victim, tool
+
+    def check_parent(self, report, pid):
+        """After it has freed 401 and allocated 313."""
+        self.assert_site(report, "alloc_shared", SHARED - 401, (SHARED - 401) * SIZE, pid=pid)
+        self.assert_site(report, "alloc_in_parent", 313, 313 * 491, 313, 0, pid=pid)
+        for function in ("alloc_in_child", "alloc_in_grandchild", "realloc_shared"):
+            self.assert_no_site(report, function, pid=pid)
+
+    def test_parent_and_child_each_have_their_own_blocks(self):
+        victim, tool = self.follow("fork")
+        child, _ = victim.go("DONE fork")
+
+        report = tool.fresh_report()
+        self.assert_site(report, "alloc_shared", SHARED, SHARED * SIZE, pid=victim.pid)
+        self.assert_site(report, "alloc_shared", SHARED - 211, (SHARED - 211) * SIZE, pid=child)
+        self.assert_site(report, "alloc_in_child", 307, 307 * 499, 307, 0, pid=child)
+
+        victim.go("DONE parent")
+        report = tool.fresh_report()
+        self.check_parent(report, victim.pid)
+        self.assert_site(report, "alloc_shared", SHARED - 211, (SHARED - 211) * SIZE, pid=child)
+        self.assert_site(report, "alloc_in_child", 307, 307 * 499, pid=child)
+        self.assert_no_site(report, "alloc_in_parent", pid=child)
+
+        victim.go("DONE child")
+        report = tool.last_report()
+        self.check_parent(report, victim.pid)
+        left = SHARED - 211 - 89 - 53
+        self.assert_site(report, "alloc_shared", left, left * SIZE, pid=child)
+        self.assert_site(report, "realloc_shared", 53, 53 * 2011, pid=child)
+        self.assert_site(report, "alloc_in_child", 307, 307 * 499, pid=child)
+        self.assertEqual({target["pid"] for target in report["targets"]}, {victim.pid, child})
+        self.assert_no_loss(report)
+
+    def test_a_grandchild_inherits_from_both(self):
+        victim, tool = self.follow("grandchild")
+        child, grandchild = victim.go("DONE fork")
+        self.assertNotEqual(child, grandchild)
+        victim.go("DONE parent")
+        victim.go("DONE child")
+        report = tool.last_report()
+        self.check_parent(report, victim.pid)
+        self.assert_site(report, "alloc_shared", SHARED - 211, (SHARED - 211) * SIZE, pid=child)
+        self.assert_site(report, "alloc_in_child", 307, 307 * 499, pid=child)
+        self.assert_no_site(report, "alloc_in_grandchild", pid=child)
+        left = SHARED - 211 - 199 - 101
+        self.assert_site(report, "alloc_shared", left, left * SIZE, pid=grandchild)
+        self.assert_site(report, "alloc_in_child", 307, 307 * 499, pid=grandchild)
+        self.assert_site(report, "alloc_in_grandchild", 311, 311 * 497, pid=grandchild)
+        self.assert_no_loss(report)
+
+    def test_without_follow_a_child_is_nobody(self):
+        victim = self.victim("forks", "fork")
+        tool = self.unfreed("-p", victim.pid)
+        victim.go("DONE shared")
+        child, _ = victim.go("DONE fork")
+        victim.go("DONE parent")
+        victim.go("DONE child")
+        report = tool.last_report()
+        self.check_parent(report, victim.pid)
+        self.assertEqual([target["pid"] for target in report["targets"]], [victim.pid])
+        self.assertNotIn(child, {site["pid"] for site in report["sites"]})
+        self.assert_no_loss(report)
+
+    def test_an_orphan_keeps_its_inheritance(self):
+        victim, tool = self.follow("orphan")
+        (orphan,) = victim.go("DONE orphan")
+        victim.proc.wait(harness.TIMEOUT_S)
+        report = tool.fresh_report()
+        self.assert_site(report, "alloc_shared", SHARED - 211, (SHARED - 211) * SIZE, pid=orphan)
+        self.assert_site(report, "alloc_in_child", 307, 307 * 499, 307, 0, pid=orphan)
+        report = tool.last_report()
+        self.assert_site(report, "alloc_shared", SHARED - 211, (SHARED - 211) * SIZE, pid=orphan)
+        self.assert_no_loss(report)
+
+    def check_serial(self, *args):
+        """101 children in a row leave the parent as it was."""
+        victim = self.victim("forks", "serial")
+        tool = self.unfreed("-p", victim.pid, *args)
+        victim.go("DONE shared")
+        victim.go("DONE serial")
+        report = tool.last_report()
+        self.assert_site(report, "serial_mode", 101, 101 * SIZE, 101, 0, pid=victim.pid,
+                         line=harness.line_of("forks.c", "serial_mode"))
+        self.assert_site(report, "alloc_shared", SHARED - 101, (SHARED - 101) * SIZE,
+                         pid=victim.pid)
+        self.assert_site(report, "alloc_in_parent", 313, 313 * 491, pid=victim.pid)
+        self.assert_no_site(report, "alloc_in_child", pid=victim.pid)
+        self.assert_no_loss(report)
+
+    def test_children_in_a_row(self):
+        self.check_serial("--follow")
+
+    def test_children_in_a_row_without_follow(self):
+        self.check_serial()
+
+    def test_more_children_at_a_time_than_can_be_followed_are_said(self):
+        victim, tool = self.follow("many")
+        victim.go("DONE many")
+        report = tool.last_report()
+        self.assert_site(report, "alloc_shared", SHARED - 401, (SHARED - 401) * SIZE,
+                         pid=victim.pid)
+        self.assertEqual(report["losses"].get("heirs_full"), 11 - 8)
+        self.assert_no_loss(report, allowed=["heirs_full"])
+        self.assertEqual(len(report["targets"]), 12)
+
+
+class Exec(harness.LiveTest):
+    """A new image has a memory of its own."""
+
+    def check_new_image(self, mode, parents_too):
+        """The child's new image has its blocks only; the parent has what it had."""
+        victim = self.victim("forks", mode)
+        tool = self.unfreed("-p", victim.pid, "--follow")
+        victim.go("DONE shared")
+        (child,) = victim.go("DONE fork")
+        report = tool.last_report()
+        self.assert_site(report, "alloc_in_image", 317, 317 * 547, 317, 0, pid=child)
+        self.assertEqual({site["live_bytes"] for site in report["sites"] if site["pid"] == child},
+                         {317 * 547}, harness.describe(report))
+        self.assert_site(report, "alloc_shared", SHARED, SHARED * SIZE, SHARED, 0, pid=victim.pid)
+        expected = SHARED
+        if parents_too:
+            self.assert_site(report, "alloc_in_vfork_child", 13, 13 * 541, 13, 0, pid=victim.pid)
+            expected += 13
+        self.assertEqual(sum(site["live_count"] for site in report["sites"]
+                             if site["pid"] == victim.pid), expected, harness.describe(report))
+        self.assert_no_loss(report)
+
+    def test_fork_and_exec(self):
+        self.check_new_image("exec", False)
+
+    def test_vfork_and_exec(self):
+        """What the child allocates before exec is in its parent's memory."""
+        self.check_new_image("vfork", True)
+
+    def test_without_follow_a_new_image_is_nobody(self):
+        for mode, extra in (("exec", 0), ("vfork", 13)):
+            with self.subTest(mode=mode):
+                victim = self.victim("forks", mode)
+                tool = self.unfreed("-p", victim.pid)
+                victim.go("DONE shared")
+                victim.go("DONE fork")
+                report = tool.last_report()
+                self.assert_live(report, SHARED + extra, SHARED * SIZE + extra * 541)
+                self.assertEqual([target["pid"] for target in report["targets"]], [victim.pid])
+                self.assert_no_loss(report)
+
+    def test_a_process_that_executes_drops_its_blocks(self):
+        victim = self.victim("forks", "self")
+        tool = self.unfreed("-p", victim.pid, interval="100ms")
+        victim.go("DONE shared")
+        report = tool.fresh_report()
+        self.assert_site(report, "alloc_shared", SHARED, SHARED * SIZE)
+        victim.go("DONE image")
+        report = tool.last_report()
+        self.assert_no_site(report, "alloc_shared")
+        self.assert_site(report, "alloc_in_image", 317, 317 * 547, 317, 0, pid=victim.pid)
+        self.assert_live(report, 317, 317 * 547)
+        self.assert_no_loss(report)

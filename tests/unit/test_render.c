@@ -1,0 +1,650 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include "render/render.h"
+
+#include <check.h>
+#include <errno.h>
+#include <json-c/json.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "snapshot/snapshot.h"
+
+/*
+ * Goal of this test: the text report is exactly what is written here, the JSON
+ * report parses and has every field, and no string of a stranger breaks either.
+ */
+
+#define HOSTILE      "a\x1b[2Jb\nc\t\x7f\xff\xc2\x9b\xe2\x80\xae\\\"\xc3\xa9"
+#define HOSTILE_TEXT "a\\x1b[2Jb\\x0ac\\x09\\x7f\\xff\\xc2\\x9b\\xe2\\x80\\xae\\\\\"\xc3\xa9"
+/* What a JSON parser makes of it: the stray byte replaced, the rest as it was. */
+#define HOSTILE_JSON "a\x1b[2Jb\nc\t\x7f\xef\xbf\xbd\xc2\x9b\xe2\x80\xae\\\"\xc3\xa9"
+
+static char *render(int (*renderer)(const struct snapshot *, FILE *), const struct snapshot *snap)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	ck_assert_ptr_nonnull(out);
+	ck_assert_int_eq(renderer(snap, out), 0);
+	fclose(out);
+	ck_assert_uint_eq(strlen(text), size);
+	return text;
+}
+
+static struct snapshot *new_snapshot(void)
+{
+	struct snapshot *snap = snapshot__new();
+	struct snapshot_target *target;
+
+	ck_assert_ptr_nonnull(snap);
+	snap->time = (struct timespec){ .tv_sec = 1714564800, .tv_nsec = 123999999 };
+	snap->elapsed_s = 35.04;
+	snap->probe_cnt = 13;
+	snap->probe_file_cnt = 2;
+	snap->cost.event_count = 3027;
+	target = snapshot__add_target(snap);
+	target->pid = 4242;
+	target->comm = "leaky";
+	target->exe = "/usr/bin/leaky";
+	target->rss_bytes = 14785000;
+	target->has_rss = true;
+	return snap;
+}
+
+static void add_leak(struct snapshot *snap)
+{
+	static struct snapshot_frame frames[] = {
+		{ .function = "make_node", .function_offset = 0x1c,
+		  .file = "/src/leaky.c", .line = 42,
+		  .module = "/usr/bin/leaky", .build_id = "ab12", .offset = 0x1180 },
+		{ .function = "grow_list", .file = "/src/leaky.c", .line = 50, .inlined = true,
+		  .module = "/usr/bin/leaky", .build_id = "ab12", .offset = 0x1200 },
+		{ .function = "main", .function_offset = 0x30, .file = "",
+		  .module = "/usr/bin/leaky", .build_id = "ab12", .offset = 0x1234 },
+		{ .function = "", .file = "", .module = "/lib/libc.so.6", .build_id = "cd",
+		  .offset = 0x271ca, .function_offset = 5 },
+		{ .function = "", .file = "", .module = "", .build_id = "", .offset = 0x7f00 },
+		{ .kind = FRAME_PYTHON, .function = "handler", .file = "app.py", .line = 7,
+		  .module = "", .build_id = "" },
+		{ .kind = FRAME_KERNEL, .function = "do_exit", .function_offset = 16, .file = "",
+		  .module = "vmlinux", .build_id = "", .offset = 0x10 },
+		{ .function = "no_line", .function_offset = 1, .file = "x.c", .module = "m",
+		  .build_id = "" },
+	};
+	static struct snapshot_age ages[] = {
+		{ .older_than_s = 0, .bytes = 1148544, .count = 997 },
+		{ .older_than_s = 30.5, .bytes = 1024, .count = 1 },
+	};
+	struct snapshot_site *site = snapshot__add_site(snap);
+
+	site->id = 0xfeed;
+	site->pid = 4242;
+	site->comm = "leaky";
+	site->live_bytes = 1148544;
+	site->live_count = 997;
+	site->alloc_bytes = 2297088;
+	site->alloc_count = 1994;
+	site->free_bytes = 1148544;
+	site->free_count = 997;
+	site->oldest_s = 34.04;
+	site->growth_bytes_per_s = 33894.4;
+	site->verdict = "leak";
+	site->why = "grew in each of 6 reports";
+	site->stack_end = "read-fault";
+	site->frames = frames;
+	site->frame_cnt = sizeof(frames) / sizeof(frames[0]);
+	site->ages = ages;
+	site->age_cnt = 2;
+}
+
+static void add_small_site(struct snapshot *snap, uint64_t id, uint64_t live_bytes)
+{
+	struct snapshot_site *site = snapshot__add_site(snap);
+
+	site->id = id;
+	site->pid = 4242;
+	site->comm = "leaky";
+	site->live_bytes = live_bytes;
+	site->live_count = 1;
+	site->alloc_bytes = live_bytes;
+	site->alloc_count = 1;
+	site->oldest_s = 0.35;
+	site->stack_end = "complete";
+}
+
+static struct snapshot *full_snapshot(void)
+{
+	struct snapshot *snap = new_snapshot();
+	struct snapshot_target *target = snapshot__add_target(snap);
+
+	target->pid = 4243;
+	target->comm = "child";
+	target->container = "web";
+	target->exited = true;
+	target->note = "static binary: nothing is traced";
+	target->has_rss = false;
+	snap->is_last = true;
+	snap->cost.bpf_ns = 1234567890;
+	snap->cost.has_bpf_ns = true;
+	snap->cost.cpu_share = 0.0345;
+	snap->unknown_free_count = 12;
+	snap->failed_alloc_count = 1;
+	snapshot__add_loss(snap, "live_table_full", "blocks not recorded: the live table was full",
+			   54321);
+	add_leak(snap);
+	add_small_site(snap, 2, 100);
+	add_small_site(snap, 3, 50);
+	add_small_site(snap, 4, 49);
+	snapshot__sum(snap);
+	snapshot__select(snap, SORT_SIZE, 2);
+	return snap;
+}
+
+START_TEST(text_report_is_as_written_here)
+{
+	static const char expected[] =
+		"unfreed  2024-05-01T12:00:00.123Z  after 35.0s  (last report)\n"
+		"  pid 4242 leaky, rss 14.1 MiB\n"
+		"  pid 4243 child in container web, exited\n"
+		"      note: static binary: nothing is traced\n"
+		"live       1.1 MiB in 1,000 blocks at 4 sites\n"
+		"allocated  2.2 MiB in 1,997 blocks since the start, freed 1.1 MiB in 997 blocks\n"
+		"events     3,027, 1.2s in BPF, 3.5% of one CPU; 12 frees of older blocks; "
+		"1 failed allocation\n"
+		"LOST: 54,321 blocks not recorded: the live table was full (live_table_full)\n"
+		"\n"
+		" 1. 1.1 MiB in 997 blocks (100.0%)  pid 4242 leaky\n"
+		"    oldest 34.0s, growth +33.1 KiB/s; 1,994 allocated, 997 freed\n"
+		"    verdict: leak - grew in each of 6 reports\n"
+		"    #0  make_node+0x1c at /src/leaky.c:42\n"
+		"    #1  grow_list at /src/leaky.c:50 [inlined]\n"
+		"    #2  main+0x30 in /usr/bin/leaky+0x1234\n"
+		"    #3  ?? in /lib/libc.so.6+0x271ca\n"
+		"    #4  ?? in [unknown]+0x7f00\n"
+		"    #5  handler at app.py:7 [python]\n"
+		"    #6  do_exit+0x10 in vmlinux+0x10 [kernel]\n"
+		"    #7  no_line+0x1 at x.c\n"
+		"    (stack ends: read-fault)\n"
+		"\n"
+		" 2. 100 B in 1 block (<0.1%)  pid 4242 leaky\n"
+		"    oldest 350ms; 1 allocated, 0 freed\n"
+		"    (no stack)\n"
+		"    (stack ends: complete)\n"
+		"\n"
+		"and 2 more sites (--top shows more): 99 B in 2 blocks\n"
+		"\n";
+	struct snapshot *snap = full_snapshot();
+	char *text = render(render_text, snap);
+
+	ck_assert_str_eq(text, expected);
+	free(text);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(text_report_without_sites_says_what_was_seen)
+{
+	static const char expected[] =
+		"unfreed  2024-05-01T12:00:00.123Z  after 35.0s\n"
+		"  pid 4242 leaky, rss 14.1 MiB\n"
+		"live       0 B in 0 blocks at 0 sites\n"
+		"allocated  0 B in 0 blocks since the start, freed 0 B in 0 blocks\n"
+		"events     3,027; 1 free of older blocks\n"
+		"\n"
+		"no outstanding allocations: 13 probes in 2 files, 3,027 events seen, "
+		"1 free of older blocks\n"
+		"\n";
+	struct snapshot *snap = new_snapshot();
+	char *text;
+
+	snap->unknown_free_count = 1;
+	text = render(render_text, snap);
+	ck_assert_str_eq(text, expected);
+	free(text);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(text_report_names_the_age_filter)
+{
+	struct snapshot *snap = new_snapshot();
+	char *text;
+
+	snap->older_s = 90;
+	text = render(render_text, snap);
+	ck_assert_ptr_nonnull(strstr(text, "\nlive       0 B in 0 blocks at least 1m30s old at "));
+	ck_assert_ptr_nonnull(strstr(text, "\nno outstanding allocations at least 1m30s old: 13 "));
+	free(text);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(text_report_lists_20_targets_and_every_note)
+{
+	struct snapshot *snap = new_snapshot();
+	char *text;
+
+	for (uint32_t i = 2; i <= 100; i++)
+		snapshot__add_target(snap)->pid = i;
+	snap->targets[90].note = "a note";
+	text = render(render_text, snap);
+	ck_assert_ptr_nonnull(strstr(text, "  pid 20 \n  pid 91 \n      note: a note\n"
+					   "  and 79 more processes\n"));
+	free(text);
+	snapshot__free(snap);
+}
+END_TEST
+
+/* Every string of a snapshot hostile. */
+static struct snapshot *hostile_snapshot(void)
+{
+	static struct snapshot_frame frames[2];
+	struct snapshot *snap = new_snapshot();
+	struct snapshot_target *target = &snap->targets[0];
+
+	target->comm = target->exe = target->container = target->cgroup = target->note = HOSTILE;
+	snapshot__add_loss(snap, HOSTILE, HOSTILE, 1);
+	frames[0].module = frames[0].build_id = frames[0].function = frames[0].file = HOSTILE;
+	frames[1] = frames[0];
+	frames[1].file = "";
+	add_small_site(snap, 1, 10);
+	snap->sites[0].comm = snap->sites[0].verdict = snap->sites[0].why = HOSTILE;
+	snap->sites[0].stack_end = HOSTILE;
+	snap->sites[0].frames = frames;
+	snap->sites[0].frame_cnt = 2;
+	snapshot__sum(snap);
+	return snap;
+}
+
+static int count_of(const char *text, const char *part)
+{
+	int cnt = 0;
+
+	for (; (text = strstr(text, part)) != NULL; text += strlen(part))
+		cnt++;
+	return cnt;
+}
+
+START_TEST(hostile_strings_are_visible_in_the_text)
+{
+	struct snapshot *snap = hostile_snapshot();
+	char *text = render(render_text, snap);
+
+	/* comm, container, note; loss: two; comm, verdict, why; frames: two each; stack_end */
+	ck_assert_int_eq(count_of(text, HOSTILE_TEXT), 13);
+	for (const char *c = text; *c; c++)
+		ck_assert(*c == '\n' || (unsigned char)*c >= 0x20);
+	ck_assert_ptr_null(strpbrk(text, "\x7f\xff\xc2\xe2"));
+	free(text);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(long_strings_are_cut_and_long_lines_broken_at_the_place)
+{
+	static char name[5001];
+	static struct snapshot_frame frame = { .function = name, .file = "/a/b.c", .line = 1,
+					       .module = "", .build_id = "" };
+	struct snapshot *snap = new_snapshot();
+	char expected[512];
+	char *text;
+
+	memset(name, 'f', 5000);
+	add_small_site(snap, 1, 10);
+	snap->sites[0].frames = &frame;
+	snap->sites[0].frame_cnt = 1;
+	snap->sites[0].comm = name;
+	text = render(render_text, snap);
+	snprintf(expected, sizeof(expected), "    #0  %.197s...+0x0\n           at /a/b.c:1\n",
+		 name);
+	ck_assert_ptr_nonnull(strstr(text, expected));
+	snprintf(expected, sizeof(expected), "pid 4242 %.61s...\n", name);
+	ck_assert_ptr_nonnull(strstr(text, expected));
+	free(text);
+	/* Exactly 100 columns stay one line, 101 do not. */
+	name[100 - 8 - 4 - 12] = '\0';
+	text = render(render_text, snap);
+	ck_assert_ptr_nonnull(strstr(text, "f+0x0 at /a/b.c:1\n"));
+	free(text);
+	strcat(name, "f");
+	text = render(render_text, snap);
+	ck_assert_ptr_nonnull(strstr(text, "f+0x0\n           at /a/b.c:1\n"));
+	free(text);
+	snapshot__free(snap);
+}
+END_TEST
+
+static struct json_object *parse_json(char *text)
+{
+	struct json_tokener *tokener = json_tokener_new_ex(32);
+	size_t len = strlen(text);
+	struct json_object *object;
+
+	/* One object, one line. */
+	ck_assert_uint_gt(len, 0);
+	ck_assert_ptr_eq(strchr(text, '\n'), text + len - 1);
+	text[len - 1] = '\0';
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	object = json_tokener_parse_ex(tokener, text, (int)len);
+	ck_assert_msg(json_tokener_get_error(tokener) == json_tokener_success, "%s in %s",
+		      json_tokener_error_desc(json_tokener_get_error(tokener)), text);
+	json_tokener_free(tokener);
+	free(text);
+	return object;
+}
+
+/* The field, which must be there (null included). */
+static struct json_object *field(struct json_object *object, const char *name)
+{
+	struct json_object *value = NULL;
+
+	ck_assert_msg(json_object_object_get_ex(object, name, &value), "no field %s", name);
+	return value;
+}
+
+static struct json_object *item(struct json_object *object, const char *name, size_t index)
+{
+	struct json_object *array = field(object, name);
+
+	ck_assert_int_eq(json_object_get_type(array), json_type_array);
+	ck_assert_uint_lt(index, json_object_array_length(array));
+	return json_object_array_get_idx(array, index);
+}
+
+#define CHECK_TYPE(object, name, type) \
+	ck_assert_msg(json_object_is_type(field(object, name), type), "type of %s", name)
+
+static void check_uint(struct json_object *object, const char *name, uint64_t value)
+{
+	CHECK_TYPE(object, name, json_type_int);
+	ck_assert_msg(json_object_get_uint64(field(object, name)) == value, "%s is %s", name,
+		      json_object_get_string(field(object, name)));
+}
+
+static void check_real(struct json_object *object, const char *name, double value)
+{
+	CHECK_TYPE(object, name, json_type_double);
+	ck_assert_double_eq_tol(json_object_get_double(field(object, name)), value, 1e-9);
+}
+
+static void check_string(struct json_object *object, const char *name, const char *value)
+{
+	CHECK_TYPE(object, name, json_type_string);
+	ck_assert_str_eq(json_object_get_string(field(object, name)), value);
+}
+
+static void check_bool(struct json_object *object, const char *name, bool value)
+{
+	CHECK_TYPE(object, name, json_type_boolean);
+	ck_assert_int_eq(json_object_get_boolean(field(object, name)), value);
+}
+
+#define CHECK_NULL(object, name) CHECK_TYPE(object, name, json_type_null)
+#define CHECK_FIELD_CNT(object, cnt) ck_assert_int_eq(json_object_object_length(object), cnt)
+
+START_TEST(json_has_the_head_the_targets_and_the_totals)
+{
+	struct snapshot *snap = full_snapshot();
+	struct json_object *report = parse_json(render(render_json, snap));
+	struct json_object *target = item(report, "targets", 0), *totals = field(report, "totals");
+
+	CHECK_FIELD_CNT(report, 14);
+	check_uint(report, "unfreed", 1);
+	check_string(report, "time", "2024-05-01T12:00:00.123Z");
+	check_real(report, "elapsed_s", 35.04);
+	check_real(report, "older_s", 0);
+	check_bool(report, "last", true);
+	CHECK_FIELD_CNT(target, 8);
+	check_uint(target, "pid", 4242);
+	check_string(target, "comm", "leaky");
+	check_string(target, "exe", "/usr/bin/leaky");
+	check_string(target, "container", "");
+	check_string(target, "cgroup", "");
+	check_uint(target, "rss_bytes", 14785000);
+	check_bool(target, "exited", false);
+	check_string(target, "note", "");
+	target = item(report, "targets", 1);
+	check_string(target, "container", "web");
+	CHECK_NULL(target, "rss_bytes");
+	check_bool(target, "exited", true);
+	check_string(target, "note", "static binary: nothing is traced");
+	CHECK_FIELD_CNT(totals, 7);
+	check_uint(totals, "live_bytes", 1148743);
+	check_uint(totals, "live_count", 1000);
+	check_uint(totals, "alloc_bytes", 2297287);
+	check_uint(totals, "alloc_count", 1997);
+	check_uint(totals, "free_bytes", 1148544);
+	check_uint(totals, "free_count", 997);
+	check_uint(totals, "sites", 4);
+	json_object_put(report);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(json_has_the_losses_and_the_cost)
+{
+	struct snapshot *snap = full_snapshot();
+	struct json_object *report = parse_json(render(render_json, snap));
+
+	check_uint(report, "unknown_free_count", 12);
+	check_uint(report, "failed_alloc_count", 1);
+	check_uint(report, "probes", 13);
+	check_uint(report, "probe_files", 2);
+	CHECK_FIELD_CNT(field(report, "losses"), 1);
+	check_uint(field(report, "losses"), "live_table_full", 54321);
+	CHECK_FIELD_CNT(field(report, "cost"), 3);
+	check_uint(field(report, "cost"), "events", 3027);
+	check_uint(field(report, "cost"), "bpf_ns", 1234567890);
+	check_real(field(report, "cost"), "cpu_share", 0.0345);
+	json_object_put(report);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(json_has_the_sites)
+{
+	struct snapshot *snap = full_snapshot();
+	struct json_object *report = parse_json(render(render_json, snap));
+	struct json_object *site = item(report, "sites", 0);
+
+	ck_assert_uint_eq(json_object_array_length(field(report, "sites")), 2);
+	CHECK_FIELD_CNT(site, 16);
+	check_string(site, "id", "000000000000feed");
+	check_uint(site, "pid", 4242);
+	check_string(site, "comm", "leaky");
+	check_uint(site, "live_bytes", 1148544);
+	check_uint(site, "live_count", 997);
+	check_uint(site, "alloc_bytes", 2297088);
+	check_uint(site, "alloc_count", 1994);
+	check_uint(site, "free_bytes", 1148544);
+	check_uint(site, "free_count", 997);
+	check_real(site, "oldest_s", 34.04);
+	check_real(site, "growth_bytes_per_s", 33894.4);
+	check_string(site, "verdict", "leak");
+	check_string(site, "why", "grew in each of 6 reports");
+	check_string(site, "stack_end", "read-fault");
+	ck_assert_uint_eq(json_object_array_length(field(site, "ages")), 2);
+	CHECK_FIELD_CNT(item(site, "ages", 1), 3);
+	check_real(item(site, "ages", 1), "older_than_s", 30.5);
+	check_uint(item(site, "ages", 1), "bytes", 1024);
+	check_uint(item(site, "ages", 1), "count", 1);
+	ck_assert_uint_eq(json_object_array_length(field(site, "frames")), 8);
+	site = item(report, "sites", 1);
+	CHECK_FIELD_CNT(site, 16);
+	CHECK_NULL(site, "growth_bytes_per_s");
+	check_string(site, "verdict", "");
+	ck_assert_uint_eq(json_object_array_length(field(site, "ages")), 0);
+	ck_assert_uint_eq(json_object_array_length(field(site, "frames")), 0);
+	json_object_put(report);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(json_has_the_frames)
+{
+	struct snapshot *snap = full_snapshot();
+	struct json_object *report = parse_json(render(render_json, snap));
+	struct json_object *site = item(report, "sites", 0), *frame = item(site, "frames", 0);
+
+	CHECK_FIELD_CNT(frame, 9);
+	check_string(frame, "kind", "native");
+	check_string(frame, "module", "/usr/bin/leaky");
+	check_string(frame, "build_id", "ab12");
+	check_uint(frame, "offset", 0x1180);
+	check_string(frame, "function", "make_node");
+	check_uint(frame, "function_offset", 0x1c);
+	check_string(frame, "file", "/src/leaky.c");
+	check_uint(frame, "line", 42);
+	check_bool(frame, "inlined", false);
+	check_bool(item(site, "frames", 1), "inlined", true);
+	CHECK_NULL(item(site, "frames", 2), "line");
+	CHECK_NULL(item(site, "frames", 3), "function_offset"); /* of no function */
+	frame = item(site, "frames", 5);
+	CHECK_FIELD_CNT(frame, 9);
+	check_string(frame, "kind", "python");
+	CHECK_NULL(frame, "offset");
+	CHECK_NULL(frame, "function_offset");
+	check_string(item(site, "frames", 6), "kind", "kernel");
+	json_object_put(report);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(json_of_an_empty_snapshot_has_every_field_and_null_for_unknown)
+{
+	struct snapshot *snap = new_snapshot();
+	struct json_object *report;
+
+	snap->target_cnt = 0;
+	snap->older_s = 0.5;
+	report = parse_json(render(render_json, snap));
+	CHECK_FIELD_CNT(report, 14);
+	check_bool(report, "last", false);
+	check_real(report, "older_s", 0.5);
+	ck_assert_uint_eq(json_object_array_length(field(report, "targets")), 0);
+	ck_assert_uint_eq(json_object_array_length(field(report, "sites")), 0);
+	CHECK_FIELD_CNT(field(report, "losses"), 0);
+	CHECK_NULL(field(report, "cost"), "bpf_ns");
+	CHECK_NULL(field(report, "cost"), "cpu_share");
+	json_object_put(report);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(json_has_extreme_numbers_exactly_and_no_infinities)
+{
+	struct snapshot *snap = new_snapshot();
+	struct json_object *report, *site;
+
+	add_small_site(snap, UINT64_MAX, UINT64_MAX);
+	snap->sites[0].oldest_s = INFINITY;
+	snap->sites[0].growth_bytes_per_s = -INFINITY;
+	snap->elapsed_s = NAN;
+	report = parse_json(render(render_json, snap));
+	site = item(report, "sites", 0);
+	check_string(site, "id", "ffffffffffffffff");
+	check_uint(site, "live_bytes", UINT64_MAX);
+	CHECK_NULL(site, "oldest_s");
+	CHECK_NULL(site, "growth_bytes_per_s");
+	CHECK_NULL(report, "elapsed_s");
+	json_object_put(report);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(hostile_strings_stay_valid_json)
+{
+	struct snapshot *snap = hostile_snapshot();
+	char *text = render(render_json, snap);
+	struct json_object *report, *target, *site, *frame;
+
+	ck_assert_ptr_null(strpbrk(text, "\x1b\x7f\xff\xc2\xe2\t"));
+	report = parse_json(text);
+	target = item(report, "targets", 0);
+	site = item(report, "sites", 0);
+	frame = item(site, "frames", 0);
+	check_string(target, "comm", HOSTILE_JSON);
+	check_string(target, "exe", HOSTILE_JSON);
+	check_string(target, "container", HOSTILE_JSON);
+	check_string(target, "cgroup", HOSTILE_JSON);
+	check_string(target, "note", HOSTILE_JSON);
+	check_uint(field(report, "losses"), HOSTILE_JSON, 1);
+	check_string(site, "comm", HOSTILE_JSON);
+	check_string(site, "verdict", HOSTILE_JSON);
+	check_string(site, "why", HOSTILE_JSON);
+	check_string(site, "stack_end", HOSTILE_JSON);
+	check_string(frame, "module", HOSTILE_JSON);
+	check_string(frame, "build_id", HOSTILE_JSON);
+	check_string(frame, "function", HOSTILE_JSON);
+	check_string(frame, "file", HOSTILE_JSON);
+	json_object_put(report);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(a_full_device_is_an_error_in_every_format)
+{
+	struct snapshot *snap = full_snapshot();
+
+	for (const struct render_format *format = render_formats; format->name; format++) {
+		for (int unbuffered = 0; unbuffered < 2; unbuffered++) {
+			FILE *out = fopen("/dev/full", "w");
+
+			ck_assert_ptr_nonnull(out);
+			if (unbuffered)
+				setvbuf(out, NULL, _IONBF, 0);
+			ck_assert_int_lt(format->render(snap, out), 0);
+			if (!unbuffered)
+				ck_assert_int_eq(format->render(snap, out), -ENOSPC);
+			fclose(out);
+		}
+	}
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(formats_are_found_by_their_exact_name)
+{
+	ck_assert_ptr_eq(render_format__find("text")->render, render_text);
+	ck_assert_ptr_eq(render_format__find("json")->render, render_json);
+	ck_assert_ptr_null(render_format__find("jso"));
+	ck_assert_ptr_null(render_format__find("JSON"));
+	ck_assert_ptr_null(render_format__find(""));
+}
+END_TEST
+
+static void add_tests(TCase *tcase)
+{
+	tcase_add_test(tcase, text_report_is_as_written_here);
+	tcase_add_test(tcase, text_report_without_sites_says_what_was_seen);
+	tcase_add_test(tcase, text_report_names_the_age_filter);
+	tcase_add_test(tcase, text_report_lists_20_targets_and_every_note);
+	tcase_add_test(tcase, hostile_strings_are_visible_in_the_text);
+	tcase_add_test(tcase, long_strings_are_cut_and_long_lines_broken_at_the_place);
+	tcase_add_test(tcase, json_has_the_head_the_targets_and_the_totals);
+	tcase_add_test(tcase, json_has_the_losses_and_the_cost);
+	tcase_add_test(tcase, json_has_the_sites);
+	tcase_add_test(tcase, json_has_the_frames);
+	tcase_add_test(tcase, json_of_an_empty_snapshot_has_every_field_and_null_for_unknown);
+	tcase_add_test(tcase, json_has_extreme_numbers_exactly_and_no_infinities);
+	tcase_add_test(tcase, hostile_strings_stay_valid_json);
+	tcase_add_test(tcase, a_full_device_is_an_error_in_every_format);
+	tcase_add_test(tcase, formats_are_found_by_their_exact_name);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("render");
+	TCase *tcase = tcase_create("render");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	suite_add_tcase(suite, tcase);
+	add_tests(tcase);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

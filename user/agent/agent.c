@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/cohorts.h"
+#include "agent/collector.h"
+#include "agent/internal.h"
+#include "agent/tracees.h"
+#include "agent/tracer.h"
+#include "cli/options.h"
+#include "sym/symbolizer.h"
+#include "target/proc_info.h"
+
+void agent__say(const struct agent *agent, int min_verbosity, const char *format, ...)
+{
+	va_list args;
+
+	if (agent->opts->verbosity < min_verbosity)
+		return;
+	fputs("unfreed: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+static bool check_targets(const struct agent *agent)
+{
+	for (uint32_t i = 0; i < agent->pid_cnt; i++) {
+		pid_t pid = agent->pids[i];
+
+		if (proc_info__exists(pid))
+			continue;
+		agent__say(agent, -1, "no process with pid %d: has it ended, or is it a thread's number "
+			   "or one of another pid namespace? see 'ps -e'", (int)pid);
+		return false;
+	}
+	return true;
+}
+
+/* Signals come through a descriptor; the command gets the mask that we were started with. */
+static int block_signals(struct agent *agent)
+{
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGHUP);
+	sigaddset(&mask, SIGPIPE);
+	if (sigprocmask(SIG_BLOCK, &mask, &agent->old_mask))
+		return -errno;
+	agent->mask_is_set = true;
+	sigdelset(&mask, SIGPIPE); /* seen as EPIPE of the write */
+	agent->fds[FD_SIGNAL] = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	return agent->fds[FD_SIGNAL] < 0 ? -errno : 0;
+}
+
+static int launch_command(struct agent *agent)
+{
+	int err = launch__prepare(&agent->launch, agent->opts->command, &agent->old_mask);
+
+	if (err)
+		return err;
+	agent->pids = &agent->launch.pid;
+	agent->pid_cnt = 1;
+	return 0;
+}
+
+static void say_why_no_tracer(const struct agent *agent, int err)
+{
+	switch (-err) {
+	case EPERM:
+	case EACCES:
+		agent__say(agent, -1, "not permitted to load BPF programs: run as root (sudo), or with "
+			   "CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN");
+		break;
+	case ENOSYS:
+		agent__say(agent, -1, "this kernel has no BPF (CONFIG_BPF_SYSCALL)");
+		break;
+	case ENOMEM:
+		agent__say(agent, -1, "no memory for the tables: try fewer --max-blocks or --max-sites");
+		break;
+	case ESRCH:
+		agent__say(agent, -1, "this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be "
+			   "built with CONFIG_DEBUG_INFO_BTF");
+		break;
+	default:
+		agent__say(agent, -1, "cannot load the BPF programs: %s; -v -v shows the kernel's words",
+			   strerror(-err));
+	}
+}
+
+static bool load_tracer(struct agent *agent)
+{
+	const struct options *opts = agent->opts;
+	const struct tracer_opts tracer_opts = {
+		.min_size_bytes = opts->min_size_bytes,
+		.max_size_bytes = opts->max_size_bytes,
+		.max_blocks = opts->max_blocks,
+		.max_sites = opts->max_sites,
+		.follow = opts->follow,
+		.every_process = opts->follow, /* children have no number yet */
+		.pids = agent->pids,
+		.pid_cnt = agent->pid_cnt,
+		.debug = opts->verbosity >= 2,
+	};
+	int err;
+
+	agent->tracer = tracer__new(&tracer_opts);
+	if (!agent->tracer) {
+		say_why_no_tracer(agent, -errno);
+		return false;
+	}
+	err = tracer__attach_process(agent->tracer);
+	if (err)
+		say_why_no_tracer(agent, err);
+	return !err;
+}
+
+static uint64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
+
+static bool make_parts(struct agent *agent)
+{
+	const struct options *opts = agent->opts;
+	const struct collector_opts collector_opts = {
+		.older_ns = opts->older_ns,
+		.sort = opts->sort,
+		.top = opts->top,
+	};
+	struct cohorts_shared shared = tracer__cohorts_shared(agent->tracer);
+
+	agent->files = file_table__new();
+	agent->symbolizer = symbolizer__new(NULL);
+	agent->tracees = tracees__new();
+	agent->cohorts = cohorts__new(&shared, opts->older_ns, monotonic_ns());
+	if (!agent->files || !agent->symbolizer || !agent->tracees || !agent->cohorts) {
+		agent__say(agent, -1, "out of memory");
+		return false;
+	}
+	agent->mappings = mapping_log__new(agent->files, agent__see_mapping, agent);
+	if (!agent->mappings) {
+		agent__say(agent, -1, "cannot watch mappings (perf_event_open): %s; run as root, or "
+			   "with CAP_PERFMON", strerror(errno));
+		return false;
+	}
+	agent->collector = collector__new(&collector_opts, agent->tracer, agent->tracees,
+					  agent->cohorts, agent->mappings, agent->symbolizer);
+	if (!agent->collector)
+		agent__say(agent, -1, "out of memory");
+	return agent->collector;
+}
+
+/* Makes a running process a target and probes what it has mapped. False: said why. */
+static bool add_target(struct agent *agent, pid_t pid)
+{
+	bool waits = pid == agent->launch.pid;
+	int64_t image = tracer__add_process(agent->tracer, pid, waits);
+	char why[256];
+	int err;
+
+	if (image < 0) {
+		agent__say(agent, -1, "cannot trace pid %d: %s", (int)pid, strerror(-image));
+		return false;
+	}
+	if (!tracees__add(agent->tracees, image, pid)) {
+		agent__say(agent, -1, "out of memory");
+		return false;
+	}
+	if (waits)
+		return !mapping_log__watch_new(agent->mappings, pid);
+	err = mapping_log__watch(agent->mappings, pid);
+	if (err) {
+		agent__say(agent, -1, "cannot read the mappings of pid %d: %s", (int)pid,
+			   strerror(-err));
+		return false;
+	}
+	if (agent__traces_allocator(agent, pid) || agent->opts->object_cnt)
+		return true;
+	agent__explain_no_allocator(agent, tracees__find_pid(agent->tracees, pid)->exe, why,
+				    sizeof(why));
+	agent__say(agent, -1, "pid %d: %s", (int)pid, why);
+	return false;
+}
+
+static bool add_targets(struct agent *agent)
+{
+	uint32_t added = 0;
+
+	if (!agent__probe_objects(agent))
+		return false;
+	for (uint32_t i = 0; i < agent->pid_cnt; i++)
+		added += add_target(agent, agent->pids[i]);
+	/* One process of several that cannot be traced is a warning. */
+	if (!added)
+		return false;
+	if (agent->launch.pid && agent__probe_command_files(agent))
+		agent__say(agent, 0, "cannot find out the command's libraries beforehand");
+	return true;
+}
+
+static int add_fd(struct agent *agent, enum agent_fd which, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = which};
+
+	agent->fds[which] = fd;
+	if (fd < 0 || epoll_ctl(agent->epoll_fd, EPOLL_CTL_ADD, fd, &event))
+		return -errno;
+	return 0;
+}
+
+static int add_timer(struct agent *agent, enum agent_fd which, uint64_t ns, bool repeats)
+{
+	struct itimerspec spec = {.it_value = {ns / 1000000000, ns % 1000000000}};
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	if (repeats)
+		spec.it_interval = spec.it_value;
+	if (fd >= 0 && timerfd_settime(fd, 0, &spec, NULL)) {
+		close(fd);
+		return -errno;
+	}
+	return add_fd(agent, which, fd);
+}
+
+static bool start_clocks(struct agent *agent)
+{
+	int err;
+
+	agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	err = agent->epoll_fd < 0 ? -errno : add_fd(agent, FD_SIGNAL, agent->fds[FD_SIGNAL]);
+	if (!err)
+		err = add_fd(agent, FD_EVENTS, tracer__events_fd(agent->tracer));
+	if (!err)
+		err = add_fd(agent, FD_MAPPINGS, mapping_log__fd(agent->mappings));
+	if (!err)
+		err = add_timer(agent, FD_REPORT, agent->opts->interval_ns, true);
+	if (!err)
+		err = add_timer(agent, FD_EPOCH, cohorts__epoch_ns(agent->cohorts), true);
+	if (!err && agent->opts->duration_ns)
+		err = add_timer(agent, FD_END, agent->opts->duration_ns, false);
+	if (err)
+		agent__say(agent, -1, "cannot set up the event loop: %s", strerror(-err));
+	return !err;
+}
+
+static bool open_output(struct agent *agent)
+{
+	const char *path = agent->opts->output_path;
+
+	agent->out = path ? fopen(path, "we") : stdout;
+	if (!agent->out)
+		agent__say(agent, -1, "cannot write %s: %s", path, strerror(errno));
+	return agent->out;
+}
+
+static bool prepare(struct agent *agent)
+{
+	int err = block_signals(agent);
+
+	if (!err && agent->opts->command)
+		err = launch_command(agent);
+	if (err) {
+		agent__say(agent, -1, "cannot start: %s", strerror(-err));
+		return false;
+	}
+	return check_targets(agent) && open_output(agent) && load_tracer(agent) &&
+	       make_parts(agent) && add_targets(agent) && start_clocks(agent);
+}
+
+/* Files stay open, and perf uprobes take two descriptors each. */
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+struct agent *agent__new(const struct options *opts)
+{
+	struct agent *agent = calloc(1, sizeof(*agent));
+
+	if (!agent) {
+		fputs("unfreed: out of memory\n", stderr);
+		return NULL;
+	}
+	agent->opts = opts;
+	agent->pids = (pid_t *)opts->pids;
+	agent->pid_cnt = opts->pid_cnt;
+	agent->epoll_fd = -1;
+	for (int i = 0; i < FD_CNT; i++)
+		agent->fds[i] = -1;
+	if (prepare(agent)) {
+		/* After the fork: the command keeps the limit that it was started with. */
+		raise_fd_limit();
+		return agent;
+	}
+	agent__free(agent);
+	return NULL;
+}
+
+void agent__free(struct agent *agent)
+{
+	if (!agent)
+		return;
+	launch__release(&agent->launch);
+	for (int i = 0; i < FD_CNT; i++)
+		if (i != FD_EVENTS && i != FD_MAPPINGS && agent->fds[i] >= 0)
+			close(agent->fds[i]);
+	if (agent->epoll_fd >= 0)
+		close(agent->epoll_fd);
+	collector__free(agent->collector);
+	cohorts__free(agent->cohorts);
+	tracer__free(agent->tracer);
+	mapping_log__free(agent->mappings);
+	tracees__free(agent->tracees);
+	symbolizer__free(agent->symbolizer);
+	file_table__free(agent->files);
+	free(agent->inodes);
+	if (agent->out && agent->out != stdout)
+		fclose(agent->out);
+	if (agent->mask_is_set)
+		sigprocmask(SIG_SETMASK, &agent->old_mask, NULL);
+	free(agent);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_AGENT_COHORTS_H
+#define UNFREED_AGENT_COHORTS_H
+
+#include <stdint.h>
+#include "contract.h"
+
+/*
+ * How old are a site's blocks, without looking at any block.
+ *
+ * Time is cut into epochs. A block remembers the epoch of its birth; a site
+ * keeps its live bytes and count in cohorts, each for a range of epochs, and
+ * the probes find the cohort of an epoch in a table that user space writes.
+ * When cohorts run short, two neighbours are merged into one: young ones stay
+ * fine, old ones become coarse (relative to their age), so any age is answered
+ * to within a small fraction of itself. Work per epoch: O(sites) at most.
+ *
+ * The probes run all the time and take no lock. Merging Y into X therefore
+ * goes in two steps: the table sends Y's epochs to X, then Y's numbers are
+ * added to X's and taken from Y's. A probe that had read the table before may
+ * still count at Y: Y rests for two epochs, then what came late is moved too,
+ * and only then is it used again. Sums over all cohorts are exact throughout.
+ */
+
+struct cohorts;
+
+/* What the probes share with us, in mapped memory that outlives the object. */
+struct cohorts_shared {
+	struct uf_site *sites;
+	const uint32_t *next_site; /* sites from here on were never used */
+	uint32_t max_sites;
+	uint32_t *current_epoch;
+	uint32_t *oldest_cohort;
+	uint8_t *epoch_cohort;     /* UF_EPOCH_RING entries */
+};
+
+/*
+ * older_ns: the age that will be asked for (0: none in particular), known to within
+ * 1/16 of itself. NULL with errno ENOMEM.
+ */
+struct cohorts *cohorts__new(const struct cohorts_shared *shared, uint64_t older_ns,
+			     uint64_t now_ns);
+/* Takes NULL. */
+void cohorts__free(struct cohorts *c);
+
+/* Length of an epoch: how often cohorts__tick wants to be called. */
+uint64_t cohorts__epoch_ns(const struct cohorts *c);
+/* Begins the next epoch at now_ns (CLOCK_MONOTONIC). */
+void cohorts__tick(struct cohorts *c, uint64_t now_ns);
+
+/* One age bucket; all its blocks are older than min_age_ns and at most max_age_ns old. */
+struct cohort_age {
+	uint64_t min_age_ns, max_age_ns;
+	uint8_t slot; /* index into uf_site.cohorts */
+};
+
+/* The buckets, youngest first; ages at least UF_MAX_COHORTS long. Returns how many. */
+uint32_t cohorts__ages(const struct cohorts *c, uint64_t now_ns, struct cohort_age *ages);
+
+#endif

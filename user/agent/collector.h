@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_AGENT_COLLECTOR_H
+#define UNFREED_AGENT_COLLECTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "snapshot/snapshot.h"
+
+/*
+ * From the kernel's tables to a snapshot: reads the sites (O(sites), whatever
+ * the number of live blocks), applies the age filter, selects, and puts names
+ * to the frames of the sites that are left.
+ */
+
+struct collector;
+struct tracer;
+struct tracees;
+struct cohorts;
+struct mapping_log;
+struct symbolizer;
+
+struct collector_opts {
+	uint64_t older_ns;
+	enum snapshot_sort sort;
+	uint32_t top;
+};
+
+/* All the others are borrowed. NULL with errno ENOMEM. */
+struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
+				 struct tracees *tracees, struct cohorts *cohorts,
+				 struct mapping_log *mappings, struct symbolizer *symbolizer);
+/* Takes NULL. */
+void collector__free(struct collector *collector);
+
+/* A snapshot of now, the caller's; NULL with errno. */
+struct snapshot *collector__take(struct collector *collector, bool is_last);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_AGENT_INTERNAL_H
+#define UNFREED_AGENT_INTERNAL_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "target/launch.h"
+#include "target/mapping_log.h"
+
+/* What agent.c (setting up), probing.c (which files) and loop.c (running) share. */
+
+enum agent_fd { FD_SIGNAL, FD_REPORT, FD_EPOCH, FD_END, FD_EVENTS, FD_MAPPINGS, FD_CNT };
+
+/* A file with probes, as open() shows it: one inode is never probed twice. */
+struct probed_inode {
+	dev_t dev;
+	ino_t ino;
+};
+
+struct agent {
+	const struct options *opts;
+	pid_t *pids;              /* targets at start: opts->pids, or the command's */
+	uint32_t pid_cnt;
+	struct file_table *files;
+	struct symbolizer *symbolizer;
+	struct mapping_log *mappings;
+	struct tracer *tracer;
+	struct tracees *tracees;
+	struct cohorts *cohorts;
+	struct collector *collector;
+	struct probed_inode *inodes;
+	uint32_t inode_cnt;
+	char found[256];          /* an allocator that was recognized but not probed, for the user */
+	struct launch launch;
+	sigset_t old_mask;        /* ours before; the command's */
+	bool mask_is_set;
+	FILE *out;
+	int epoll_fd;
+	int fds[FD_CNT];          /* -1: none */
+	uint64_t report_cnt;
+	bool is_over;
+	bool asked_command_to_end;
+	int error;                /* -errno of a report that could not be written */
+};
+
+/* One line on stderr: "unfreed: ...". */
+void agent__say(const struct agent *agent, int min_verbosity, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Looks at a newly mapped file and probes its allocator functions. */
+void agent__see_mapping(void *agent, pid_t pid, const struct mapping *mapping);
+/* The same for the files that the command will map. 0 or -errno. */
+int agent__probe_command_files(struct agent *agent);
+/* Probes the files of --object; false if one of them cannot be (said on stderr). */
+bool agent__probe_objects(struct agent *agent);
+/* Has the process an allocator that is traced? */
+bool agent__traces_allocator(const struct agent *agent, pid_t pid);
+/* Why nothing can be traced in a program, with what to try. */
+void agent__explain_no_allocator(const struct agent *agent, const char *program, char *text,
+				 size_t size);
+
+#endif

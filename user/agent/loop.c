@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/cohorts.h"
+#include "agent/collector.h"
+#include "agent/internal.h"
+#include "agent/tracees.h"
+#include "agent/tracer.h"
+#include "cli/options.h"
+#include "render/render.h"
+
+/* Running a trace: events in, reports out, until it is over. */
+
+static void drop(struct tracee *tracee)
+{
+	if (tracee)
+		tracee->is_dropped = true;
+}
+
+static void handle_process_event(void *arg, const struct uf_event *event)
+{
+	struct agent *agent = arg;
+	struct tracee *tracee;
+
+	switch (event->type) {
+	case UF_EVENT_EXEC:
+		drop(tracees__find(agent->tracees, event->old_image));
+		/* fallthrough */
+	case UF_EVENT_FORK:
+		if (event->image && !tracees__add(agent->tracees, event->image, event->tgid))
+			agent__say(agent, -1, "out of memory: pid %u is not reported", event->tgid);
+		break;
+	case UF_EVENT_EXIT:
+		tracee = tracees__find(agent->tracees, event->image);
+		if (!tracee)
+			break;
+		tracee->has_ended = true;
+		tracee->exit_code = event->exit_code;
+		break;
+	}
+}
+
+static void take_in(struct agent *agent)
+{
+	mapping_log__drain(agent->mappings);
+	tracer__poll_events(agent->tracer, handle_process_event, agent);
+}
+
+/* Says in the report what is not traced. */
+static void write_notes(struct agent *agent)
+{
+	for (struct tracee *tracee = tracees__first(agent->tracees); tracee; tracee = tracee->next) {
+		if (tracee->is_dropped || agent->opts->object_cnt)
+			continue;
+		/* Once seen it is for good, even if the mappings are forgotten. */
+		tracee->has_allocator |= agent__traces_allocator(agent, tracee->pid);
+		tracee->note[0] = 0;
+		if (!tracee->has_allocator)
+			agent__explain_no_allocator(agent, tracee->exe, tracee->note,
+						    sizeof(tracee->note));
+	}
+}
+
+/* What ended has been reported: its blocks, sites and mappings go. */
+static void reclaim(struct agent *agent)
+{
+	uf_image_id *images;
+	uint32_t cnt = 0;
+	struct tracee *tracee, *next;
+
+	for (tracee = tracees__first(agent->tracees); tracee; tracee = tracee->next) {
+		tracee->is_dropped |= tracee->has_ended;
+		cnt += tracee->is_dropped;
+	}
+	if (!cnt)
+		return;
+	images = calloc(cnt, sizeof(*images));
+	if (!images)
+		return; /* next time */
+	cnt = 0;
+	for (tracee = tracees__first(agent->tracees); tracee; tracee = tracee->next)
+		if (tracee->is_dropped)
+			images[cnt++] = tracee->image;
+	if (!tracer__reclaim(agent->tracer, images, &cnt)) {
+		for (tracee = tracees__first(agent->tracees); tracee; tracee = next) {
+			bool keep = !tracee->is_dropped;
+			pid_t pid = tracee->pid;
+
+			next = tracee->next;
+			for (uint32_t i = 0; i < cnt; i++)
+				keep |= images[i] == tracee->image;
+			if (keep)
+				continue;
+			tracees__remove(agent->tracees, tracee->image);
+			if (!tracees__find_pid(agent->tracees, pid))
+				mapping_log__forget(agent->mappings, pid);
+		}
+	}
+	free(images);
+}
+
+static void report(struct agent *agent, bool is_last)
+{
+	struct snapshot *snap;
+	int err;
+
+	take_in(agent);
+	write_notes(agent);
+	snap = collector__take(agent->collector, is_last);
+	if (!snap) {
+		agent__say(agent, -1, "no report: %s", strerror(errno));
+		agent->error = -errno;
+		return;
+	}
+	err = agent->opts->format->render(snap, agent->out);
+	snapshot__free(snap);
+	if (err) {
+		agent__say(agent, -1, "cannot write the report: %s", strerror(-err));
+		agent->error = err;
+		agent->is_over = true;
+	}
+	agent->report_cnt++;
+	if (!is_last)
+		reclaim(agent);
+}
+
+/*
+ * A terminal sends its signals to the command as well, which decides what they
+ * mean; others are passed on. Without a command they end the trace.
+ */
+static void handle_signals(struct agent *agent)
+{
+	struct signalfd_siginfo info;
+
+	while (read(agent->fds[FD_SIGNAL], &info, sizeof(info)) == sizeof(info)) {
+		if (!agent->launch.pid)
+			agent->is_over = true;
+		else if (info.ssi_code != SI_KERNEL)
+			kill(agent->launch.pid, info.ssi_signo);
+	}
+}
+
+static void read_timer(int fd)
+{
+	uint64_t expirations;
+
+	if (read(fd, &expirations, sizeof(expirations)) < 0)
+		return; /* nothing was due after all */
+}
+
+static void handle_report_timer(struct agent *agent)
+{
+	read_timer(agent->fds[FD_REPORT]);
+	if (agent->opts->count && agent->report_cnt + 1 >= agent->opts->count)
+		agent->is_over = true; /* the next one is the last */
+	else
+		report(agent, false);
+}
+
+static void handle_fd(struct agent *agent, enum agent_fd which)
+{
+	struct timespec now;
+
+	switch (which) {
+	case FD_SIGNAL:
+		handle_signals(agent);
+		break;
+	case FD_REPORT:
+		handle_report_timer(agent);
+		break;
+	case FD_EPOCH:
+		read_timer(agent->fds[FD_EPOCH]);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		cohorts__tick(agent->cohorts, now.tv_sec * 1000000000ULL + now.tv_nsec);
+		break;
+	case FD_END:
+		agent->is_over = true;
+		break;
+	case FD_EVENTS:
+	case FD_MAPPINGS:
+		take_in(agent);
+		break;
+	case FD_CNT:
+		break;
+	}
+}
+
+static bool let_command_go(struct agent *agent)
+{
+	int err;
+
+	if (!tracer__file_cnt(agent->tracer)) {
+		char why[256];
+
+		agent__explain_no_allocator(agent, agent->opts->command[0], why, sizeof(why));
+		agent__say(agent, -1, "%s", why);
+	}
+	err = launch__go(&agent->launch);
+	if (err)
+		agent__say(agent, -1, "cannot execute %s: %s", agent->opts->command[0],
+			   strerror(-err));
+	return !err;
+}
+
+/* The command's exit status, after it has ended or been asked to. */
+static int end_command(struct agent *agent)
+{
+	int status, code;
+
+	if (tracees__running_cnt(agent->tracees)) {
+		/* --count or --duration is over: so is what we started for it. */
+		agent->asked_command_to_end = true;
+		kill(agent->launch.pid, SIGTERM);
+	}
+	while (waitpid(agent->launch.pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return EXIT_FAILED;
+	agent->launch.pid = 0;
+	code = launch__exit_code(status);
+	if (code && !agent->asked_command_to_end)
+		agent__say(agent, 0, WIFSIGNALED(status) ? "the command was ended by signal %d"
+							 : "the command ended with status %d",
+			   WIFSIGNALED(status) ? WTERMSIG(status) : code);
+	return agent->asked_command_to_end ? EXIT_DONE : code;
+}
+
+static void say_start(const struct agent *agent)
+{
+	const char *mode = tracer__mode(agent->tracer);
+	const struct tracee *first = tracees__first(agent->tracees);
+
+	if (agent->launch.pid)
+		agent__say(agent, 0, "tracing %s (pid %d): %u allocator functions in %u files, by %s",
+			   agent->opts->command[0], (int)agent->launch.pid,
+			   tracer__probe_cnt(agent->tracer), tracer__file_cnt(agent->tracer), mode);
+	else
+		agent__say(agent, 0, "tracing pid %d (%s)%s: %u allocator functions in %u files, by %s",
+			   (int)first->pid, first->comm, agent->pid_cnt > 1 ? " and others" : "",
+			   tracer__probe_cnt(agent->tracer), tracer__file_cnt(agent->tracer), mode);
+}
+
+int agent__run(struct agent *agent)
+{
+	struct epoll_event events[FD_CNT];
+	int code = EXIT_DONE;
+
+	say_start(agent);
+	if (agent->launch.pid && !let_command_go(agent))
+		return EXIT_FAILED;
+	while (!agent->is_over) {
+		int n = epoll_wait(agent->epoll_fd, events, FD_CNT, -1);
+
+		for (int i = 0; i < n; i++)
+			handle_fd(agent, events[i].data.u32);
+		if (!tracees__running_cnt(agent->tracees))
+			agent->is_over = true;
+	}
+	if (!agent->error)
+		report(agent, true);
+	if (agent->launch.pid)
+		code = end_command(agent);
+	if (agent->error || (!code && !tracer__file_cnt(agent->tracer)))
+		code = EXIT_FAILED;
+	return code;
+}

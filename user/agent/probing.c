@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/internal.h"
+#include "agent/tracer.h"
+#include "cli/options.h"
+#include "probe/catalog.h"
+#include "probe/elf_image.h"
+#include "target/command_files.h"
+
+/* Which files to probe: every mapped one that defines allocator functions, and those of --object. */
+
+static bool is_probed(const struct agent *agent, const struct stat *st)
+{
+	for (uint32_t i = 0; i < agent->inode_cnt; i++)
+		if (agent->inodes[i].dev == st->st_dev && agent->inodes[i].ino == st->st_ino)
+			return true;
+	return false;
+}
+
+static int remember_inode(struct agent *agent, const struct stat *st)
+{
+	struct probed_inode *inodes =
+		reallocarray(agent->inodes, agent->inode_cnt + 1, sizeof(*inodes));
+
+	if (!inodes)
+		return -ENOMEM;
+	inodes[agent->inode_cnt++] = (struct probed_inode){st->st_dev, st->st_ino};
+	agent->inodes = inodes;
+	return 0;
+}
+
+static void describe_points(const struct agent *agent, const char *path,
+			    const struct probe_points *points)
+{
+	for (uint32_t i = 0; i < points->cnt; i++) {
+		const struct probe_point *point = &points->points[i];
+
+		agent__say(agent, 1, "  %-20s %s+%u: %s (%s)%s", point->name,
+			   path, point->placement.offset, point->placement.insn,
+			   point->placement.why,
+			   point->placement.emulated ? "" : " - single-stepped, expensive");
+	}
+}
+
+static void remember_found(struct agent *agent, const struct elf_image *image, const char *path)
+{
+	char prefix[16] = "";
+	enum allocator allocator = allocator__recognize(image, prefix, sizeof(prefix));
+
+	if (allocator == ALLOCATOR_NONE || agent->found[0])
+		return;
+	if (prefix[0])
+		snprintf(agent->found, sizeof(agent->found),
+			 "; found %s in %.120s, its functions with the prefix '%s': try --prefix %s",
+			 allocator__name(allocator), path, prefix, prefix);
+	else
+		snprintf(agent->found, sizeof(agent->found), "; found %s in %.120s",
+			 allocator__name(allocator), path);
+}
+
+/* Probes an image's functions. The number of them, 0 if it has none, or -errno. */
+static int probe_image(struct agent *agent, int fd, const struct elf_image *image,
+		       const char *path, const char *prefix)
+{
+	struct probe_points points = {0};
+	int err = probe_points__find(image, prefix, &points), cnt = points.cnt;
+
+	/* Half an allocator would be counted wrong: what it allocates is freed elsewhere. */
+	if (!err && (!points.has_alloc || !points.has_free))
+		cnt = 0;
+	if (!err && cnt)
+		err = tracer__attach_file(agent->tracer, fd, &points);
+	if (!err && cnt) {
+		agent__say(agent, 1, "%s: %s, %d functions by %s", path,
+			   allocator__name(points.allocator), cnt, tracer__mode(agent->tracer));
+		describe_points(agent, path, &points);
+	}
+	probe_points__release(&points);
+	return err ? err : cnt;
+}
+
+/*
+ * Probes the file open at fd, unless it is already: functions with the prefix,
+ * and if plain_first those without in preference. 1: it has probes, 0: it has
+ * nothing to probe, or -errno.
+ */
+static int probe_fd(struct agent *agent, int fd, const char *path, const char *prefix,
+		    bool plain_first)
+{
+	struct elf_image *image;
+	struct stat st;
+	int n, err;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (is_probed(agent, &st))
+		return 1;
+	image = elf_image__open_fd(fd);
+	if (!image)
+		return errno == ENOEXEC ? 0 : -errno;
+	n = plain_first ? probe_image(agent, fd, image, path, "") : 0;
+	if (!n && (prefix[0] || !plain_first))
+		n = probe_image(agent, fd, image, path, prefix);
+	if (!n)
+		remember_found(agent, image, path);
+	elf_image__free(image);
+	if (n <= 0)
+		return n;
+	err = remember_inode(agent, &st);
+	return err ? err : 1;
+}
+
+static void say_failure(const struct agent *agent, const char *path, int err)
+{
+	const char *hint = "";
+
+	if (err == -EPERM || err == -EACCES)
+		hint = "; is CAP_PERFMON (or root) missing?";
+	else if (err == -EMFILE)
+		hint = "; raise the limit of open files (ulimit -n)";
+	else if (err == -ENOSPC)
+		hint = "; too many files with allocators";
+	agent__say(agent, -1, "cannot probe %s: %s%s", path, strerror(-err), hint);
+}
+
+/* --prefix belongs to the objects if there are any. */
+static const char *mapped_prefix(const struct agent *agent)
+{
+	return agent->opts->object_cnt ? "" : agent->opts->prefix;
+}
+
+void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
+{
+	struct agent *agent = arg;
+	struct mapped_file *file = mapping->file;
+	bool was_probed;
+	struct stat st;
+	int n;
+
+	(void)pid;
+	if (file->examined || !file->inode)
+		return;
+	file->examined = true;
+	if (file->fd < 0) {
+		agent__say(agent, 1, "cannot open %s: %s", file->path, strerror(-file->fd));
+		return;
+	}
+	was_probed = !fstat(file->fd, &st) && is_probed(agent, &st);
+	n = probe_fd(agent, file->fd, file->path, mapped_prefix(agent), true);
+	if (n < 0)
+		say_failure(agent, file->path, n);
+	else
+		file->has_probes = n;
+	if (n > 0 && !was_probed && mapping->time_ns)
+		agent__say(agent, 0, "%s was mapped after the start: what it allocated before is unknown",
+			   file->path);
+}
+
+static void probe_command_file(void *arg, const char *path)
+{
+	struct agent *agent = arg;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), n;
+
+	if (fd < 0)
+		return;
+	n = probe_fd(agent, fd, path, mapped_prefix(agent), true);
+	if (n < 0)
+		say_failure(agent, path, n);
+	close(fd);
+}
+
+int agent__probe_command_files(struct agent *agent)
+{
+	return command_files__find(agent->opts->command, probe_command_file, agent);
+}
+
+bool agent__probe_objects(struct agent *agent)
+{
+	for (uint32_t i = 0; i < agent->opts->object_cnt; i++) {
+		const char *path = agent->opts->objects[i];
+		int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		int n = fd < 0 ? -errno : probe_fd(agent, fd, path, agent->opts->prefix, false);
+
+		if (fd >= 0)
+			close(fd);
+		if (n > 0)
+			continue;
+		if (n < 0)
+			say_failure(agent, path, n);
+		else
+			agent__say(agent, -1, "no allocator function found in %s%s", path,
+				   agent->found);
+		return false;
+	}
+	return true;
+}
+
+static bool file_has_probes(const struct mapped_file *file)
+{
+	return file->has_probes;
+}
+
+bool agent__traces_allocator(const struct agent *agent, pid_t pid)
+{
+	return mapping_log__has(agent->mappings, pid, file_has_probes);
+}
+
+void agent__explain_no_allocator(const struct agent *agent, const char *program, char *text,
+				 size_t size)
+{
+	snprintf(text, size, "no allocator function found in %.200s or its libraries%s", program,
+		 agent->found[0] ? agent->found
+				 : "; a static or stripped binary? name the file and prefix "
+				   "with --object and --prefix");
+}

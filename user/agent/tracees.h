@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_AGENT_TRACEES_H
+#define UNFREED_AGENT_TRACEES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "contract.h"
+
+/*
+ * The traced processes: one entry an image, from its start until its last
+ * report. What /proc knows is copied while the process lives, for then.
+ */
+
+struct tracee {
+	uf_image_id image;
+	pid_t pid;
+	char comm[64];
+	char exe[4096];
+	char cgroup[4096];
+	char note[256];      /* what a reader of the report must know; "" */
+	bool has_allocator;  /* a file with probes is mapped */
+	bool has_ended;      /* by exit: reported once more */
+	bool is_dropped;     /* by exec, or reported after its end: to be reclaimed */
+	int exit_code;       /* as wait(2) has it */
+	struct tracee *next;
+};
+
+struct tracees;
+
+/* NULL with errno ENOMEM. */
+struct tracees *tracees__new(void);
+/* Takes NULL. */
+void tracees__free(struct tracees *tracees);
+
+/* A new image of pid; its /proc data are read. NULL with errno ENOMEM. */
+struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pid);
+/* By image; NULL if there is none. */
+struct tracee *tracees__find(const struct tracees *tracees, uf_image_id image);
+/* The image that pid has now; NULL if it has ended or is unknown. */
+struct tracee *tracees__find_pid(const struct tracees *tracees, pid_t pid);
+/* In the order of addition. */
+struct tracee *tracees__first(const struct tracees *tracees);
+void tracees__remove(struct tracees *tracees, uf_image_id image);
+/* Images that run. */
+uint32_t tracees__running_cnt(const struct tracees *tracees);
+/* Reads comm, exe and cgroup again. */
+void tracee__refresh(struct tracee *tracee);
+
+#endif

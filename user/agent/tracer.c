@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include "agent/tracer.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "agent/cohorts.h"
+#include "probe/catalog.h"
+#include "probe/features.h"
+#include "probe/uprobe_link.h"
+#include "unfreed.skel.h"
+
+enum attach_mode { MODE_SESSION, MODE_MULTI, MODE_PERF };
+
+/* The probes of one file; the descriptors in the order of attachment. */
+struct probed_file {
+	int *links;
+	uint32_t link_cnt;
+	uint32_t point_cnt;
+};
+
+struct tracer {
+	struct unfreed_bpf *skel;
+	struct tracer_opts opts;
+	enum attach_mode mode;
+	struct bpf_link *process_links[4];
+	struct ring_buffer *events;
+	tracer_event_fn event_fn; /* during tracer__poll_events */
+	void *event_arg;
+	struct uf_site *sites;
+	struct uf_stack *stacks;
+	size_t sites_size, stacks_size;
+	struct probed_file files[UF_MAX_FILES];
+	uint32_t file_cnt, probe_cnt;
+	int cpu_cnt;
+	struct uf_stats *cpu_stats; /* scratch, one a CPU */
+};
+
+static bool print_debug;
+
+static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	if (level == LIBBPF_DEBUG || !print_debug)
+		return 0;
+	return vfprintf(stderr, format, args);
+}
+
+static void set_attach_type(struct bpf_program *prog, enum attach_mode mode, bool is_session)
+{
+	if (mode == MODE_PERF)
+		return;
+	bpf_program__set_expected_attach_type(prog, (enum bpf_attach_type)(
+		is_session ? UPROBE_ATTACH_SESSION : UPROBE_ATTACH_MULTI));
+}
+
+static void configure_programs(struct tracer *tracer)
+{
+	struct unfreed_bpf *skel = tracer->skel;
+	bool session = tracer->mode == MODE_SESSION;
+
+	bpf_program__set_autoload(skel->progs.alloc_session, session);
+	bpf_program__set_autoload(skel->progs.alloc_entry, !session);
+	bpf_program__set_autoload(skel->progs.alloc_exit, !session);
+	set_attach_type(skel->progs.alloc_session, tracer->mode, true);
+	set_attach_type(skel->progs.alloc_entry, tracer->mode, false);
+	set_attach_type(skel->progs.alloc_exit, tracer->mode, false);
+	set_attach_type(skel->progs.free_entry, tracer->mode, false);
+}
+
+static int configure_maps(struct tracer *tracer)
+{
+	struct unfreed_bpf *skel = tracer->skel;
+	uint32_t sites = tracer->opts.max_sites;
+	struct bpf_map *const by_site[] = {skel->maps.sites,	   skel->maps.site_index,
+					   skel->maps.site_spares, skel->maps.stacks,
+					   skel->maps.stack_index, skel->maps.stack_spares};
+	int err = bpf_map__set_max_entries(skel->maps.live, tracer->opts.max_blocks);
+
+	for (size_t i = 0; !err && i < sizeof(by_site) / sizeof(by_site[0]); i++)
+		err = bpf_map__set_max_entries(by_site[i], sites);
+	return err;
+}
+
+/* Round up to whole pages, as the kernel wants array maps mapped. */
+static size_t map_bytes(size_t value_size, uint32_t cnt)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+
+	return (value_size * cnt + page - 1) / page * page;
+}
+
+static void *mmap_table(struct bpf_map *map, size_t size)
+{
+	void *table = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	return table == MAP_FAILED ? NULL : table;
+}
+
+static int handle_event(void *ctx, void *data, size_t size)
+{
+	struct tracer *tracer = ctx;
+
+	if (size == sizeof(struct uf_event) && tracer->event_fn)
+		tracer->event_fn(tracer->event_arg, data);
+	return 0;
+}
+
+static int load(struct tracer *tracer)
+{
+	const struct tracer_opts *opts = &tracer->opts;
+	struct features features;
+	int err = features__detect(&features);
+
+	if (err)
+		return err;
+	tracer->mode = features.uprobe_session ? MODE_SESSION
+		       : features.uprobe_multi ? MODE_MULTI
+					       : MODE_PERF;
+	tracer->skel = unfreed_bpf__open();
+	if (!tracer->skel)
+		return -errno;
+	tracer->skel->rodata->cfg_min_size_bytes = opts->min_size_bytes;
+	tracer->skel->rodata->cfg_max_size_bytes = opts->max_size_bytes;
+	tracer->skel->rodata->cfg_page_size_bytes = sysconf(_SC_PAGESIZE);
+	tracer->skel->rodata->cfg_follow = opts->follow;
+	tracer->skel->rodata->cfg_max_sites = opts->max_sites;
+	tracer->skel->bss->next_image = 1;
+	configure_programs(tracer);
+	err = configure_maps(tracer);
+	return err ? err : unfreed_bpf__load(tracer->skel);
+}
+
+static int map_tables(struct tracer *tracer)
+{
+	struct unfreed_bpf *skel = tracer->skel;
+
+	tracer->sites_size = map_bytes(sizeof(struct uf_site), tracer->opts.max_sites);
+	tracer->stacks_size = map_bytes(sizeof(struct uf_stack), tracer->opts.max_sites);
+	tracer->sites = mmap_table(skel->maps.sites, tracer->sites_size);
+	tracer->stacks = mmap_table(skel->maps.stacks, tracer->stacks_size);
+	tracer->cpu_cnt = libbpf_num_possible_cpus();
+	if (tracer->cpu_cnt < 1)
+		return tracer->cpu_cnt;
+	tracer->cpu_stats = calloc(tracer->cpu_cnt, sizeof(*tracer->cpu_stats));
+	tracer->events = ring_buffer__new(bpf_map__fd(skel->maps.events), handle_event, tracer, NULL);
+	if (!tracer->sites || !tracer->stacks || !tracer->cpu_stats || !tracer->events)
+		return errno ? -errno : -ENOMEM;
+	return 0;
+}
+
+struct tracer *tracer__new(const struct tracer_opts *opts)
+{
+	struct tracer *tracer = calloc(1, sizeof(*tracer));
+	int err;
+
+	if (!tracer)
+		return NULL;
+	print_debug = opts->debug;
+	libbpf_set_print(print_libbpf);
+	tracer->opts = *opts;
+	err = load(tracer);
+	if (!err)
+		err = map_tables(tracer);
+	if (err) {
+		tracer__free(tracer);
+		errno = -err;
+		return NULL;
+	}
+	return tracer;
+}
+
+static void detach_file(struct probed_file *file)
+{
+	while (file->link_cnt)
+		close(file->links[--file->link_cnt]);
+	free(file->links);
+	file->links = NULL;
+}
+
+void tracer__free(struct tracer *tracer)
+{
+	if (!tracer)
+		return;
+	if (tracer->skel && tracer->skel->bss)
+		memset(tracer->skel->bss->file_on, 0, sizeof(tracer->skel->bss->file_on));
+	for (uint32_t i = 0; i < tracer->file_cnt; i++)
+		detach_file(&tracer->files[i]);
+	for (size_t i = 0; i < sizeof(tracer->process_links) / sizeof(tracer->process_links[0]); i++)
+		bpf_link__destroy(tracer->process_links[i]);
+	ring_buffer__free(tracer->events);
+	if (tracer->sites)
+		munmap(tracer->sites, tracer->sites_size);
+	if (tracer->stacks)
+		munmap(tracer->stacks, tracer->stacks_size);
+	free(tracer->cpu_stats);
+	unfreed_bpf__destroy(tracer->skel);
+	free(tracer);
+}
+
+int tracer__attach_process(struct tracer *tracer)
+{
+	struct bpf_program *const progs[] = {
+		tracer->skel->progs.process_fork,
+		tracer->skel->progs.process_exec,
+		tracer->skel->progs.process_exit,
+		tracer->skel->progs.signal_deliver,
+	};
+
+	for (size_t i = 0; i < sizeof(progs) / sizeof(progs[0]); i++) {
+		tracer->process_links[i] = bpf_program__attach(progs[i]);
+		if (!tracer->process_links[i])
+			return -errno;
+	}
+	return 0;
+}
+
+/* The points of one kind, as the link wants them. */
+struct place_list {
+	uint64_t *offsets, *cookies;
+	uint32_t cnt;
+};
+
+static int place_list__init(struct place_list *list, const struct probe_points *points,
+			    bool want_free, uint32_t slot)
+{
+	list->offsets = calloc(points->cnt + 1, sizeof(*list->offsets));
+	list->cookies = calloc(points->cnt + 1, sizeof(*list->cookies));
+	list->cnt = 0;
+	if (!list->offsets || !list->cookies)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < points->cnt; i++) {
+		const struct probe_point *point = &points->points[i];
+
+		if ((point->func == UF_FREE) != want_free)
+			continue;
+		list->offsets[list->cnt] = point->probe_offset;
+		list->cookies[list->cnt++] = UF_COOKIE(point->func, slot);
+	}
+	return 0;
+}
+
+static void place_list__release(struct place_list *list)
+{
+	free(list->offsets);
+	free(list->cookies);
+}
+
+static int attach_program(struct tracer *tracer, struct probed_file *file,
+			  const struct bpf_program *prog, bool is_return,
+			  const struct uprobe_places *places)
+{
+	int type = prog == tracer->skel->progs.alloc_session ? UPROBE_ATTACH_SESSION
+							     : UPROBE_ATTACH_MULTI;
+	uint32_t new_cnt = tracer->mode == MODE_PERF ? 2 * places->cnt : 1;
+	int fd, err;
+	int *links;
+
+	if (!places->cnt)
+		return 0;
+	links = realloc(file->links, (file->link_cnt + new_cnt) * sizeof(*links));
+	if (!links)
+		return -ENOMEM;
+	file->links = links;
+	if (tracer->mode == MODE_PERF) {
+		err = uprobe_link__perf(bpf_program__fd(prog), is_return, places,
+					links + file->link_cnt);
+		if (err)
+			return err;
+	} else {
+		fd = uprobe_link__multi(bpf_program__fd(prog), type, is_return, places);
+		if (fd < 0)
+			return fd;
+		links[file->link_cnt] = fd;
+	}
+	file->link_cnt += new_cnt;
+	return 0;
+}
+
+/* In one process, or in every one (pid 0): free first. */
+static int attach_places(struct tracer *tracer, struct probed_file *file, const char *path,
+			 pid_t pid, const struct place_list *frees, const struct place_list *allocs)
+{
+	struct unfreed_bpf *skel = tracer->skel;
+	struct uprobe_places places = {
+		.path = path,
+		.offsets = frees->offsets,
+		.cookies = frees->cookies,
+		.cnt = frees->cnt,
+		.pid = pid,
+	};
+	int err = attach_program(tracer, file, skel->progs.free_entry, false, &places);
+
+	if (err)
+		return err;
+	places.offsets = allocs->offsets;
+	places.cookies = allocs->cookies;
+	places.cnt = allocs->cnt;
+	if (tracer->mode == MODE_SESSION)
+		return attach_program(tracer, file, skel->progs.alloc_session, false, &places);
+	err = attach_program(tracer, file, skel->progs.alloc_exit, true, &places);
+	return err ? err : attach_program(tracer, file, skel->progs.alloc_entry, false, &places);
+}
+
+int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points)
+{
+	struct probed_file *file = &tracer->files[tracer->file_cnt];
+	struct place_list frees = {0}, allocs = {0};
+	/* The pid filter of 6.6 - 6.9 looks at threads; where there are sessions it is right. */
+	bool filtered = !tracer->opts.every_process && tracer->mode != MODE_MULTI;
+	char path[64];
+	int err;
+
+	if (tracer->file_cnt >= UF_MAX_FILES)
+		return -ENOSPC;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	err = place_list__init(&frees, points, true, tracer->file_cnt);
+	if (!err)
+		err = place_list__init(&allocs, points, false, tracer->file_cnt);
+	if (!err && !filtered)
+		err = attach_places(tracer, file, path, 0, &frees, &allocs);
+	for (uint32_t i = 0; !err && filtered && i < tracer->opts.pid_cnt; i++) {
+		err = attach_places(tracer, file, path, tracer->opts.pids[i], &frees, &allocs);
+		if (err == -ESRCH)
+			err = 0; /* ended meanwhile */
+	}
+	if (err) {
+		detach_file(file);
+	} else {
+		__atomic_store_n(&tracer->skel->bss->file_on[tracer->file_cnt], 1,
+				 __ATOMIC_RELEASE);
+		file->point_cnt = points->cnt;
+		tracer->probe_cnt += points->cnt;
+		tracer->file_cnt++;
+	}
+	place_list__release(&frees);
+	place_list__release(&allocs);
+	return err;
+}
+
+const char *tracer__mode(const struct tracer *tracer)
+{
+	static const char *const names[] = {"uprobe session", "uprobe multi", "perf uprobe"};
+
+	return names[tracer->mode];
+}
+
+uint32_t tracer__probe_cnt(const struct tracer *tracer)
+{
+	return tracer->probe_cnt;
+}
+
+uint32_t tracer__file_cnt(const struct tracer *tracer)
+{
+	return tracer->file_cnt;
+}
+
+int64_t tracer__add_process(struct tracer *tracer, pid_t pid, bool waits_exec)
+{
+	uf_image_id id = __atomic_fetch_add(&tracer->skel->bss->next_image, 1, __ATOMIC_RELAXED);
+	struct uf_image image = {.tgid = pid};
+	struct uf_process process = {
+		.image = id,
+		.flags = waits_exec ? UF_PROC_WAITS_EXEC : 0,
+	};
+	uint32_t tgid = pid;
+
+	if (bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.images), &id, &image, BPF_ANY) ||
+	    bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.processes), &tgid, &process, BPF_ANY))
+		return -errno;
+	return id;
+}
+
+int tracer__events_fd(const struct tracer *tracer)
+{
+	return ring_buffer__epoll_fd(tracer->events);
+}
+
+int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, void *arg)
+{
+	int n;
+
+	tracer->event_fn = fn;
+	tracer->event_arg = arg;
+	n = ring_buffer__consume(tracer->events);
+	tracer->event_fn = NULL;
+	return n < 0 ? n : 0;
+}
+
+struct uf_site *tracer__sites(const struct tracer *tracer, uint32_t *cnt)
+{
+	*cnt = __atomic_load_n(&tracer->skel->bss->next_site, __ATOMIC_ACQUIRE);
+	if (*cnt > tracer->opts.max_sites)
+		*cnt = tracer->opts.max_sites;
+	return tracer->sites;
+}
+
+const struct uf_stack *tracer__stack(const struct tracer *tracer, uint32_t stack)
+{
+	return stack < tracer->opts.max_sites ? &tracer->stacks[stack] : NULL;
+}
+
+struct cohorts_shared tracer__cohorts_shared(const struct tracer *tracer)
+{
+	return (struct cohorts_shared){
+		.sites = tracer->sites,
+		.next_site = &tracer->skel->bss->next_site,
+		.max_sites = tracer->opts.max_sites,
+		.current_epoch = &tracer->skel->bss->current_epoch,
+		.oldest_cohort = &tracer->skel->bss->oldest_cohort,
+		.epoch_cohort = tracer->skel->bss->epoch_cohort,
+	};
+}
+
+int tracer__stats(const struct tracer *tracer, struct uf_stats *out)
+{
+	uint64_t *sums = (uint64_t *)out;
+	uint32_t zero = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (bpf_map_lookup_elem(bpf_map__fd(tracer->skel->maps.stats), &zero, tracer->cpu_stats))
+		return -errno;
+	for (int cpu = 0; cpu < tracer->cpu_cnt; cpu++) {
+		const uint64_t *counters = (const uint64_t *)&tracer->cpu_stats[cpu];
+
+		for (size_t i = 0; i < sizeof(*out) / sizeof(*sums); i++)
+			sums[i] += counters[i];
+	}
+	return 0;
+}
+
+static bool has_heirs(struct tracer *tracer, uf_image_id id)
+{
+	struct uf_image image;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(tracer->skel->maps.images), &id, &image))
+		return false;
+	for (int i = 0; i < UF_MAX_HEIRS; i++)
+		if (image.heirs[i])
+			return true;
+	return false;
+}
+
+static bool contains(const uf_image_id *images, uint32_t cnt, uf_image_id id)
+{
+	for (uint32_t i = 0; i < cnt; i++)
+		if (images[i] == id)
+			return true;
+	return false;
+}
+
+/* No probe can reach these sites any more: their images are dead and have no heirs. */
+static void reclaim_sites(struct tracer *tracer, const uf_image_id *images, uint32_t cnt)
+{
+	uint32_t site_cnt;
+	struct uf_site *sites = tracer__sites(tracer, &site_cnt);
+
+	for (uint32_t i = 0; i < site_cnt; i++) {
+		struct uf_site_key key = {.stack_id = sites[i].stack_id, .image = sites[i].image};
+
+		if (sites[i].state != UF_SITE_READY || !contains(images, cnt, sites[i].image))
+			continue;
+		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.site_index), &key);
+		memset(&sites[i], 0, sizeof(sites[i]));
+		bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.site_spares), NULL, &i, BPF_ANY);
+	}
+}
+
+/* A stack goes when its image does and no (copied) site of another image shows it. */
+static int reclaim_stacks(struct tracer *tracer, const uf_image_id *images, uint32_t cnt)
+{
+	uint32_t site_cnt, max = tracer->opts.max_sites;
+	const struct uf_site *sites = tracer__sites(tracer, &site_cnt);
+	bool *used = calloc(max, sizeof(*used));
+
+	if (!used)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < site_cnt; i++)
+		if (sites[i].state == UF_SITE_READY && sites[i].stack < max)
+			used[sites[i].stack] = true;
+	for (uint32_t i = 0; i < max; i++) {
+		uint64_t id = tracer->stacks[i].id;
+
+		if (!id || used[i] || !contains(images, cnt, tracer->stacks[i].image))
+			continue;
+		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.stack_index), &id);
+		memset(&tracer->stacks[i], 0, sizeof(tracer->stacks[i]));
+		bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.stack_spares), NULL, &i, BPF_ANY);
+	}
+	free(used);
+	return 0;
+}
+
+static int purge_blocks(struct tracer *tracer, const uf_image_id *images, uint32_t cnt)
+{
+	int purged = bpf_map__fd(tracer->skel->maps.purged_images);
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	const uint8_t one = 1;
+	int err = 0;
+
+	for (uint32_t i = 0; i < cnt; i++)
+		bpf_map_update_elem(purged, &images[i], &one, BPF_ANY);
+	if (bpf_prog_test_run_opts(bpf_program__fd(tracer->skel->progs.purge_images), &opts))
+		err = -errno;
+	for (uint32_t i = 0; i < cnt; i++)
+		bpf_map_delete_elem(purged, &images[i]);
+	return err;
+}
+
+int tracer__reclaim(struct tracer *tracer, uf_image_id *images, uint32_t *cnt)
+{
+	uf_image_id *gone = calloc(*cnt + 1, sizeof(*gone));
+	uint32_t gone_cnt = 0, kept = 0;
+	int err;
+
+	if (!gone)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < *cnt; i++) {
+		if (has_heirs(tracer, images[i]))
+			images[kept++] = images[i];
+		else
+			gone[gone_cnt++] = images[i];
+	}
+	*cnt = kept;
+	err = gone_cnt ? purge_blocks(tracer, gone, gone_cnt) : 0;
+	if (!err && gone_cnt) {
+		reclaim_sites(tracer, gone, gone_cnt);
+		err = reclaim_stacks(tracer, gone, gone_cnt);
+	}
+	for (uint32_t i = 0; i < gone_cnt; i++)
+		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.images), &gone[i]);
+	free(gone);
+	return err;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_AGENT_TRACER_H
+#define UNFREED_AGENT_TRACER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "contract.h"
+
+/*
+ * The life of the BPF side: open -> configure -> load -> attach -> read ->
+ * free, and the only place that knows the skeleton. What others see are the
+ * tables of include/contract.h.
+ *
+ * Order matters twice. Probes on free go in first and come out last: a block
+ * recorded while its free cannot be seen would be reported for ever. And
+ * probes of a file count only once all of them are in (file_on), so that no
+ * realloc is missed between the first probe and the last.
+ */
+
+struct tracer;
+struct probe_points;
+
+struct tracer_opts {
+	uint64_t min_size_bytes, max_size_bytes; /* of allocations that count */
+	uint32_t max_blocks;  /* size of the live table */
+	uint32_t max_sites;   /* size of the site and stack tables */
+	bool follow;          /* forked children are traced */
+	bool every_process;   /* probes in every process; else only in those of opts.pids */
+	const pid_t *pids;    /* borrowed while the tracer lives */
+	uint32_t pid_cnt;
+	bool debug;           /* libbpf's messages to stderr */
+};
+
+/*
+ * Opens and loads. NULL with errno: EPERM without the privilege, ENOSYS without BPF,
+ * ENOMEM, or what the kernel said (details on stderr).
+ */
+struct tracer *tracer__new(const struct tracer_opts *opts);
+/* Takes NULL. Detaches and frees everything in the kernel. */
+void tracer__free(struct tracer *tracer);
+
+/* Attaches to the process tracepoints; before any target is added. 0 or -errno. */
+int tracer__attach_process(struct tracer *tracer);
+/*
+ * Probes the points of the file open at fd, at once in all targets. 0 or -errno; -ENOSPC past
+ * UF_MAX_FILES.
+ */
+int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points);
+/* How the probes are placed: "uprobe session", "uprobe multi", "perf uprobe". */
+const char *tracer__mode(const struct tracer *tracer);
+/* Functions probed and files that they are in. */
+uint32_t tracer__probe_cnt(const struct tracer *tracer);
+uint32_t tracer__file_cnt(const struct tracer *tracer);
+
+/* Makes a process a target; waits_exec: only from its next exec on. Its image, or -errno. */
+int64_t tracer__add_process(struct tracer *tracer, pid_t pid, bool waits_exec);
+
+/* Process events: a descriptor to poll, and their delivery in order. */
+typedef void (*tracer_event_fn)(void *arg, const struct uf_event *event);
+int tracer__events_fd(const struct tracer *tracer);
+int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, void *arg);
+
+/* The tables, mapped; live as long as the tracer. Sites up to *cnt may be in use. */
+struct uf_site *tracer__sites(const struct tracer *tracer, uint32_t *cnt);
+const struct uf_stack *tracer__stack(const struct tracer *tracer, uint32_t stack);
+struct cohorts_shared tracer__cohorts_shared(const struct tracer *tracer);
+/* Sums over the CPUs. 0 or -errno. */
+int tracer__stats(const struct tracer *tracer, struct uf_stats *out);
+
+/*
+ * Frees what dead images hold in the kernel: blocks, sites, stacks. Images with living
+ * heirs are left alone and kept in the array; *cnt is how many remain. 0 or -errno.
+ */
+int tracer__reclaim(struct tracer *tracer, uf_image_id *images, uint32_t *cnt);
+
+#endif

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+
+/*
+ * The table, how each row takes its argument, and argp as the engine that
+ * splits the command line.
+ *
+ * argp neither prints help nor exits here. What it leaves to getopt (unknown
+ * and ambiguous options, missing arguments) getopt says on stderr in the form
+ * "unfreed: ...", as it is shown that name in argv[0]; everything else is said
+ * by complain(). So each bad usage gives one line, and one more that names
+ * --help.
+ */
+#include "cli/options.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/parse.h"
+#include "cli/usage.h"
+#include "render/emit.h"
+#include "render/render.h"
+
+#define MAX_ROWS      48
+#define MAX_COMPLAINT 400 /* columns of a message; longer is cut */
+#define MAX_PID_TEXT  24
+
+/* Keys of options without a letter. */
+enum {
+	KEY_FOLLOW = 256,
+	KEY_PREFIX,
+	KEY_MAX_BLOCKS,
+	KEY_MAX_SITES,
+	KEY_CONTAINER,
+	KEY_CGROUP,
+	KEY_COMM,
+	KEY_USAGE,
+	KEY_MAN,
+};
+
+#define TRY_TARGET "give processes with -p PID or a command with -- COMMAND"
+
+/* One line on stderr, safe to print. Returns EINVAL, which stops argp. */
+__attribute__((format(printf, 1, 2))) static int complain(const char *format, ...)
+{
+	char text[4096];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	fputs("unfreed: ", stderr);
+	emit__text(stderr, text, MAX_COMPLAINT);
+	putc('\n', stderr);
+	return EINVAL;
+}
+
+static void *field_of(const struct option_row *row, struct options *opts)
+{
+	return (char *)opts + row->field;
+}
+
+/* A limit of a row; what it says must parse, or otherwise stands (a unit test looks at each). */
+static uint64_t limit_of(const struct option_row *row, const char *text, uint64_t otherwise)
+{
+	uint64_t value = otherwise;
+
+	if (text)
+		row->number->parse(text, 0, UINT64_MAX, &value);
+	return value;
+}
+
+static int parse_number(const struct option_row *row, const char *arg, uint64_t most, uint64_t *out)
+{
+	uint64_t min = limit_of(row, row->min, 0), max = limit_of(row, row->max, most);
+	int err = row->number->parse(arg, min, max, out);
+
+	if (!err)
+		return 0;
+	if (err == -EINVAL)
+		return complain("--%s: '%s' is not %s", row->name, arg, row->number->what);
+	return complain("--%s: '%s' is out of range: %s to %s", row->name, arg,
+			row->min ? row->min : "0", row->max ? row->max : "2^64 - 1");
+}
+
+static int set_u64(const struct option_row *row, struct options *opts, const char *arg)
+{
+	return parse_number(row, arg, UINT64_MAX, field_of(row, opts));
+}
+
+static int set_u32(const struct option_row *row, struct options *opts, const char *arg)
+{
+	uint64_t value;
+	int err = parse_number(row, arg, UINT32_MAX, &value);
+
+	if (!err)
+		*(uint32_t *)field_of(row, opts) = (uint32_t)value;
+	return err;
+}
+
+static int set_interval(const struct option_row *row, struct options *opts, const char *arg)
+{
+	opts->has_interval = true;
+	return set_u64(row, opts, arg);
+}
+
+static int set_true(const struct option_row *row, struct options *opts, const char *arg)
+{
+	(void)arg;
+	*(bool *)field_of(row, opts) = true;
+	return 0;
+}
+
+static int set_string(const struct option_row *row, struct options *opts, const char *arg)
+{
+	*(const char **)field_of(row, opts) = arg;
+	return 0;
+}
+
+static int set_output(const struct option_row *row, struct options *opts, const char *arg)
+{
+	if (!*arg)
+		return complain("--%s: the file's name is empty", row->name);
+	opts->output_path = arg;
+	return 0;
+}
+
+static int set_louder(const struct option_row *row, struct options *opts, const char *arg)
+{
+	(void)row;
+	(void)arg;
+	opts->verbosity++;
+	return 0;
+}
+
+static int set_quieter(const struct option_row *row, struct options *opts, const char *arg)
+{
+	(void)row;
+	(void)arg;
+	opts->verbosity--;
+	return 0;
+}
+
+static int add_pid(const struct option_row *row, struct options *opts, pid_t pid)
+{
+	for (uint32_t i = 0; i < opts->pid_cnt; i++) {
+		if (opts->pids[i] == pid)
+			return 0;
+	}
+	if (opts->pid_cnt == OPTIONS_MAX_PIDS)
+		return complain("--%s: more than %d processes", row->name, OPTIONS_MAX_PIDS);
+	opts->pids[opts->pid_cnt++] = pid;
+	return 0;
+}
+
+/* "12,345" */
+static int set_pids(const struct option_row *row, struct options *opts, const char *arg)
+{
+	for (;;) {
+		size_t len = strcspn(arg, ",");
+		char text[MAX_PID_TEXT];
+		uint64_t pid;
+		int err;
+
+		snprintf(text, sizeof(text), "%.*s", (int)(len < INT_MAX ? len : INT_MAX), arg);
+		if (len >= sizeof(text) || parse__uint(text, 1, INT_MAX, &pid) != 0)
+			return complain("--%s: '%s' is not a process id (a number from 1 to %d)",
+					row->name, text, INT_MAX);
+		err = add_pid(row, opts, (pid_t)pid);
+		if (err || !arg[len])
+			return err;
+		arg += len + 1;
+	}
+}
+
+static int set_object(const struct option_row *row, struct options *opts, const char *arg)
+{
+	if (!*arg)
+		return complain("--%s: the file's name is empty", row->name);
+	if (opts->object_cnt == OPTIONS_MAX_OBJECTS)
+		return complain("--%s: more than %d files", row->name, OPTIONS_MAX_OBJECTS);
+	opts->objects[opts->object_cnt++] = arg;
+	return 0;
+}
+
+/* Index of arg among the row's choices, or -1 after saying what they are. */
+static int find_choice(const struct option_row *row, const char *arg)
+{
+	char names[256] = "";
+
+	for (uint32_t i = 0; row->choice(i); i++) {
+		size_t used = strlen(names);
+
+		if (strcmp(row->choice(i), arg) == 0)
+			return (int)i;
+		snprintf(names + used, sizeof(names) - used, "%s%s", i ? ", " : "", row->choice(i));
+	}
+	complain("--%s: unknown %s '%s': one of %s", row->name, row->name, arg, names);
+	return -1;
+}
+
+static const char *sort_name(uint32_t index)
+{
+	static const char *const names[] = {
+		[SORT_SIZE] = "size",
+		[SORT_COUNT] = "count",
+		[SORT_GROWTH] = "growth",
+		[SORT_AGE] = "age",
+	};
+
+	return index < sizeof(names) / sizeof(names[0]) ? names[index] : NULL;
+}
+
+static int set_sort(const struct option_row *row, struct options *opts, const char *arg)
+{
+	int choice = find_choice(row, arg);
+
+	if (choice < 0)
+		return EINVAL;
+	opts->sort = (enum snapshot_sort)choice;
+	return 0;
+}
+
+/* The table of formats ends with a NULL name itself. */
+static const char *format_name(uint32_t index)
+{
+	return render_formats[index].name;
+}
+
+static int set_format(const struct option_row *row, struct options *opts, const char *arg)
+{
+	int choice = find_choice(row, arg);
+
+	if (choice < 0)
+		return EINVAL;
+	opts->format = &render_formats[choice];
+	return 0;
+}
+
+/* Options that the command line has from the first day, the program not yet. help: what to do. */
+static int refuse(const struct option_row *row, struct options *opts, const char *arg)
+{
+	(void)opts;
+	(void)arg;
+	return complain("--%s: not available in this version; %s", row->name, row->help);
+}
+
+static const struct number_syntax number = { parse__uint, "a number" };
+static const struct number_syntax count = { parse__count, "a count, like 5000, 64K or 1M" };
+static const struct number_syntax duration = { parse__duration_ns,
+					       "a duration, like 500ms, 30s or 5m" };
+static const struct number_syntax size = { parse__size_bytes, "a size, like 512, 64K or 1M" };
+
+/* These print, which needs the table. */
+static int print_help(const struct option_row *row, struct options *opts, const char *arg);
+static int print_usage(const struct option_row *row, struct options *opts, const char *arg);
+static int print_version(const struct option_row *row, struct options *opts, const char *arg);
+static int print_man(const struct option_row *row, struct options *opts, const char *arg);
+
+#define FIELD(name) .field = offsetof(struct options, name)
+
+/* clang-format off */
+static const struct option_row table[] = {
+	{ 'p', "pid", "PID[,PID...]", GROUP_TARGET, set_pids,
+	  .help = "these running processes; may be repeated" },
+	{ KEY_FOLLOW, "follow", NULL, GROUP_TARGET, set_true, FIELD(follow),
+	  .help = "child processes too" },
+
+	{ 'i', "interval", "DUR", GROUP_REPORT, set_interval, FIELD(interval_ns), &duration,
+	  .min = "10ms", .max = "365d", .standard = "5s", .help = "time between reports" },
+	{ 'n', "count", "N", GROUP_REPORT, set_u64, FIELD(count), &number,
+	  .min = "1", .help = "end after this many reports; without it there is no limit" },
+	{ 'd', "duration", "DUR", GROUP_REPORT, set_u64, FIELD(duration_ns), &duration,
+	  .min = "1ms", .max = "365d",
+	  .help = "end after this time; without it there is no limit" },
+	{ 'T', "top", "N", GROUP_REPORT, set_u32, FIELD(top), &number,
+	  .min = "1", .max = "1000000", .standard = "10", .help = "sites shown" },
+	{ 'S', "sort", "KEY", GROUP_REPORT, set_sort, .choice = sort_name,
+	  .standard = "size", .help = "largest first by" },
+	{ 'f', "format", "NAME", GROUP_REPORT, set_format, .choice = format_name,
+	  .standard = "text", .help = "form of the reports" },
+
+	{ 'o', "older", "DUR", GROUP_FILTER, set_u64, FIELD(older_ns), &duration,
+	  .min = "0", .max = "365d", .standard = "0", .help = "only blocks at least this old" },
+	{ 'z', "min-size", "SIZE", GROUP_FILTER, set_u64, FIELD(min_size_bytes), &size,
+	  .standard = "0", .help = "only allocations of at least this size" },
+	{ 'Z', "max-size", "SIZE", GROUP_FILTER, set_u64, FIELD(max_size_bytes), &size,
+	  .help = "only allocations of at most this size" },
+	{ KEY_MAX_BLOCKS, "max-blocks", "N", GROUP_FILTER, set_u32, FIELD(max_blocks), &count,
+	  .min = "16", .max = "1G", .standard = "1M",
+	  .help = "live blocks kept at a time; what is past that is counted as lost" },
+	{ KEY_MAX_SITES, "max-sites", "N", GROUP_FILTER, set_u32, FIELD(max_sites), &count,
+	  .min = "16", .max = "1M", .standard = "16K",
+	  .help = "sites kept; what is past that is counted as lost" },
+
+	{ 'w', "write", "FILE", GROUP_FILES, set_output,
+	  .help = "write the reports to this file instead of standard output" },
+	{ 'O', "object", "PATH", GROUP_FILES, set_object,
+	  .help = "look for allocator functions in this file; may be repeated" },
+	{ KEY_PREFIX, "prefix", "STR", GROUP_FILES, set_string, FIELD(prefix), .standard = "",
+	  .help = "their names start with this, as in je_malloc" },
+
+	{ 'q', "quiet", NULL, GROUP_OTHER, set_quieter, .help = "say less; may be repeated" },
+	{ 'v', "verbose", NULL, GROUP_OTHER, set_louder, .help = "say more; may be repeated" },
+	{ 'V', "version", NULL, GROUP_OTHER, print_version, .help = "print the version" },
+	{ 'h', "help", NULL, GROUP_OTHER, print_help, .help = "print this" },
+	{ KEY_USAGE, "usage", NULL, GROUP_OTHER, print_usage,
+	  .help = "print only the usage lines" },
+	{ KEY_MAN, "man", NULL, GROUP_HIDDEN, print_man, .help = "print the man page (roff)" },
+
+	{ 's', "sample", "SIZE", GROUP_HIDDEN, refuse, .help = "every allocation is recorded" },
+	{ 'K', "kernel", NULL, GROUP_HIDDEN, refuse, .help = TRY_TARGET },
+	{ KEY_CONTAINER, "container", "NAME", GROUP_HIDDEN, refuse, .help = TRY_TARGET },
+	{ KEY_CGROUP, "cgroup", "PATH", GROUP_HIDDEN, refuse, .help = TRY_TARGET },
+	{ KEY_COMM, "comm", "NAME", GROUP_HIDDEN, refuse, .help = TRY_TARGET },
+	{ .name = NULL },
+};
+/* clang-format on */
+
+#define ROW_CNT (sizeof(table) / sizeof(table[0]))
+_Static_assert(ROW_CNT <= MAX_ROWS, "build_argp_options has no room");
+
+/* ECANCELED stops argp without an error having been made. */
+
+static int print_help(const struct option_row *row, struct options *opts, const char *arg)
+{
+	(void)row;
+	(void)opts;
+	(void)arg;
+	usage__help(stdout, table);
+	return ECANCELED;
+}
+
+static int print_usage(const struct option_row *row, struct options *opts, const char *arg)
+{
+	(void)row;
+	(void)opts;
+	(void)arg;
+	usage__short(stdout);
+	return ECANCELED;
+}
+
+static int print_version(const struct option_row *row, struct options *opts, const char *arg)
+{
+	(void)row;
+	(void)opts;
+	(void)arg;
+	puts("unfreed " UNFREED_VERSION);
+	return ECANCELED;
+}
+
+static int print_man(const struct option_row *row, struct options *opts, const char *arg)
+{
+	(void)row;
+	(void)opts;
+	(void)arg;
+	usage__man(stdout, table);
+	return ECANCELED;
+}
+
+/* What the callback of argp needs. */
+struct parse_run {
+	struct options *opts;
+	char **argv; /* main's own */
+};
+
+/* An argument that is no option's: fine only after --, where it starts the command. */
+static int take_operand(struct parse_run *run, struct argp_state *state, const char *arg)
+{
+	if (!state->quoted)
+		return complain("unexpected argument '%s': "
+				"to trace a command write 'unfreed -- %s ...'",
+				arg, arg);
+	run->opts->command = run->argv + state->next - 1;
+	state->next = state->argc;
+	return 0;
+}
+
+static error_t parse_one(int key, char *arg, struct argp_state *state)
+{
+	struct parse_run *run = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->err_stream = NULL; /* argp's own "Try ..." says too much */
+		return 0;
+	case ARGP_KEY_ARG:
+		return take_operand(run, state, arg);
+	case ARGP_KEY_END:
+		if (state->quoted && !run->opts->command)
+			return complain("no command after '--'");
+		return 0;
+	}
+	for (const struct option_row *row = table; row->name; row++) {
+		if (row->key == key)
+			return row->set(row, run->opts, arg);
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
+static void build_argp_options(struct argp_option rows[MAX_ROWS])
+{
+	memset(rows, 0, MAX_ROWS * sizeof(*rows));
+	for (size_t i = 0; table[i].name; i++) {
+		rows[i].name = table[i].name;
+		rows[i].key = table[i].key;
+		rows[i].arg = table[i].arg;
+		rows[i].doc = "";
+	}
+}
+
+static void set_defaults(struct options *opts)
+{
+	memset(opts, 0, sizeof(*opts));
+	opts->max_size_bytes = UINT64_MAX;
+	for (const struct option_row *row = table; row->name; row++) {
+		if (row->standard)
+			row->set(row, opts, row->standard);
+	}
+	opts->has_interval = false;
+}
+
+/* argp over a copy of argv that starts with "unfreed", whatever the program was called by. */
+static int run_argp(struct options *opts, int argc, char **argv)
+{
+	struct argp_option rows[MAX_ROWS];
+	struct argp argp = { .options = rows, .parser = parse_one };
+	struct parse_run run = { .opts = opts, .argv = argv };
+	char name[] = "unfreed";
+	char **copy = calloc((size_t)argc + 2, sizeof(*copy)); /* 2: argc may be 0 */
+	int err;
+
+	if (!copy)
+		return complain("%s", strerror(ENOMEM));
+	if (argc > 0)
+		memcpy(copy, argv, (size_t)argc * sizeof(*copy));
+	copy[0] = name;
+	build_argp_options(rows);
+	err = argp_parse(&argp, argc > 0 ? argc : 1, copy,
+			 ARGP_IN_ORDER | ARGP_NO_EXIT | ARGP_NO_HELP, NULL, &run);
+	if (err == ENOMEM)
+		complain("%s", strerror(err));
+	free(copy);
+	return err;
+}
+
+/* What only the whole command line shows. */
+static int check(const struct options *opts)
+{
+	if (opts->pid_cnt && opts->command)
+		return complain("-p and a command: give one of them");
+	if (opts->min_size_bytes > opts->max_size_bytes)
+		return complain("--min-size is greater than --max-size: nothing is of such a size");
+	if (!opts->pid_cnt && !opts->command)
+		return complain("tracing the whole host is not available in this version; "
+				TRY_TARGET);
+	return 0;
+}
+
+enum options_result options__parse(struct options *opts, int argc, char **argv)
+{
+	int err;
+
+	set_defaults(opts);
+	err = run_argp(opts, argc, argv);
+	if (err == ECANCELED)
+		return OPTIONS_DONE;
+	if (!err)
+		err = check(opts);
+	if (err) {
+		fputs("Try 'unfreed --help'\n", stderr);
+		return OPTIONS_BAD;
+	}
+	return OPTIONS_RUN;
+}

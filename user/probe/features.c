@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include "probe/features.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <unistd.h>
+
+#include "probe/uprobe_link.h"
+
+/* A kprobe-type program that returns 0, meant for the attach type. */
+static int load_trivial_program(int attach_type)
+{
+	const struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach_type);
+
+	return bpf_prog_load(BPF_PROG_TYPE_KPROBE, "unfreed_try", "Dual BSD/GPL", insns,
+			     sizeof(insns) / sizeof(insns[0]), &opts);
+}
+
+/*
+ * A directory cannot be probed: a kernel that knows the attach type gets as far
+ * as finding that out and says EBADF; one that does not says EINVAL before.
+ */
+static bool attach_type_works(int attach_type)
+{
+	const uint64_t offset = 0, cookie = 0;
+	const struct uprobe_places nowhere = {
+		.path = "/",
+		.offsets = &offset,
+		.cookies = &cookie,
+		.cnt = 1,
+	};
+	int prog_fd = load_trivial_program(attach_type), link_fd;
+
+	if (prog_fd < 0)
+		return false;
+	link_fd = uprobe_link__multi(prog_fd, attach_type, false, &nowhere);
+	if (link_fd >= 0)
+		close(link_fd);
+	close(prog_fd);
+	return link_fd == -EBADF;
+}
+
+int features__detect(struct features *out)
+{
+	int fd = load_trivial_program(0);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	out->uprobe_multi = attach_type_works(UPROBE_ATTACH_MULTI);
+	out->uprobe_session = attach_type_works(UPROBE_ATTACH_SESSION);
+	return 0;
+}

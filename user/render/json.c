@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+
+/*
+ * One report, one JSON object, one line. Every field is there in every report; fields are added,
+ * never renamed. Unknown text is "", an unknown number is null, as NaN would not be JSON.
+ *
+ * printf's decimal point is the locale's; this program stays in the "C" locale.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "render/emit.h"
+#include "render/render.h"
+#include "snapshot/snapshot.h"
+
+struct json {
+	FILE *out;
+	bool comma; /* before the next value */
+};
+
+/* Before every value: a comma between two, and the name within an object (NULL in an array). */
+static void put_name(struct json *json, const char *name)
+{
+	if (json->comma)
+		putc(',', json->out);
+	json->comma = true;
+	if (!name)
+		return;
+	emit__json_string(json->out, name);
+	putc(':', json->out);
+}
+
+static void begin(struct json *json, const char *name, char bracket)
+{
+	put_name(json, name);
+	putc(bracket, json->out);
+	json->comma = false;
+}
+
+static void end(struct json *json, char bracket)
+{
+	putc(bracket, json->out);
+	json->comma = true;
+}
+
+static void put_string(struct json *json, const char *name, const char *value)
+{
+	put_name(json, name);
+	emit__json_string(json->out, value);
+}
+
+static void put_bool(struct json *json, const char *name, bool value)
+{
+	put_name(json, name);
+	fputs(value ? "true" : "false", json->out);
+}
+
+static void put_uint(struct json *json, const char *name, uint64_t value)
+{
+	put_name(json, name);
+	fprintf(json->out, "%" PRIu64, value);
+}
+
+static void put_uint_or_null(struct json *json, const char *name, uint64_t value, bool known)
+{
+	if (known) {
+		put_uint(json, name, value);
+		return;
+	}
+	put_name(json, name);
+	fputs("null", json->out);
+}
+
+static void put_real(struct json *json, const char *name, double value, int decimals)
+{
+	put_name(json, name);
+	if (isfinite(value))
+		fprintf(json->out, "%.*f", decimals, value);
+	else
+		fputs("null", json->out);
+}
+
+static void put_time(struct json *json, const char *name, const struct timespec *time)
+{
+	put_name(json, name);
+	putc('"', json->out);
+	emit__time(json->out, time);
+	putc('"', json->out);
+}
+
+static void put_targets(struct json *json, const struct snapshot *snap)
+{
+	begin(json, "targets", '[');
+	for (uint32_t i = 0; i < snap->target_cnt; i++) {
+		const struct snapshot_target *target = &snap->targets[i];
+
+		begin(json, NULL, '{');
+		put_uint(json, "pid", target->pid);
+		put_string(json, "comm", target->comm);
+		put_string(json, "exe", target->exe);
+		put_string(json, "container", target->container);
+		put_string(json, "cgroup", target->cgroup);
+		put_uint_or_null(json, "rss_bytes", target->rss_bytes, target->has_rss);
+		put_bool(json, "exited", target->exited);
+		put_string(json, "note", target->note);
+		end(json, '}');
+	}
+	end(json, ']');
+}
+
+static void put_totals(struct json *json, const struct snapshot *snap)
+{
+	const struct snapshot_totals *totals = &snap->totals;
+
+	begin(json, "totals", '{');
+	put_uint(json, "live_bytes", totals->live_bytes);
+	put_uint(json, "live_count", totals->live_count);
+	put_uint(json, "alloc_bytes", totals->alloc_bytes);
+	put_uint(json, "alloc_count", totals->alloc_count);
+	put_uint(json, "free_bytes", totals->free_bytes);
+	put_uint(json, "free_count", totals->free_count);
+	put_uint(json, "sites", totals->sites);
+	end(json, '}');
+}
+
+/* What could be seen at all, what was not, and what it cost. */
+static void put_coverage(struct json *json, const struct snapshot *snap)
+{
+	put_uint(json, "unknown_free_count", snap->unknown_free_count);
+	put_uint(json, "failed_alloc_count", snap->failed_alloc_count);
+	put_uint(json, "probes", snap->probe_cnt);
+	put_uint(json, "probe_files", snap->probe_file_cnt);
+	begin(json, "losses", '{');
+	for (uint32_t i = 0; i < snap->loss_cnt; i++)
+		put_uint(json, snap->losses[i].name, snap->losses[i].count);
+	end(json, '}');
+	begin(json, "cost", '{');
+	put_uint(json, "events", snap->cost.event_count);
+	put_uint_or_null(json, "bpf_ns", snap->cost.bpf_ns, snap->cost.has_bpf_ns);
+	put_real(json, "cpu_share", snap->cost.cpu_share, 6);
+	end(json, '}');
+}
+
+static void put_frame(struct json *json, const struct snapshot_frame *frame)
+{
+	static const char *const kinds[] = {
+		[FRAME_NATIVE] = "native",
+		[FRAME_PYTHON] = "python",
+		[FRAME_KERNEL] = "kernel",
+	};
+	bool is_code = frame->kind != FRAME_PYTHON; /* Python's own frames have lines, no offsets */
+
+	begin(json, NULL, '{');
+	put_string(json, "kind", kinds[frame->kind]);
+	put_string(json, "module", frame->module);
+	put_string(json, "build_id", frame->build_id);
+	put_uint_or_null(json, "offset", frame->offset, is_code);
+	put_string(json, "function", frame->function);
+	put_uint_or_null(json, "function_offset", frame->function_offset,
+			 is_code && *frame->function);
+	put_string(json, "file", frame->file);
+	put_uint_or_null(json, "line", frame->line, frame->line != 0);
+	put_bool(json, "inlined", frame->inlined);
+	end(json, '}');
+}
+
+static void put_ages(struct json *json, const struct snapshot_site *site)
+{
+	begin(json, "ages", '[');
+	for (uint32_t i = 0; i < site->age_cnt; i++) {
+		begin(json, NULL, '{');
+		put_real(json, "older_than_s", site->ages[i].older_than_s, 3);
+		put_uint(json, "bytes", site->ages[i].bytes);
+		put_uint(json, "count", site->ages[i].count);
+		end(json, '}');
+	}
+	end(json, ']');
+}
+
+static void put_site(struct json *json, const struct snapshot_site *site)
+{
+	char id[17];
+
+	snprintf(id, sizeof(id), "%016" PRIx64, site->id);
+	begin(json, NULL, '{');
+	put_string(json, "id", id);
+	put_uint(json, "pid", site->pid);
+	put_string(json, "comm", site->comm);
+	put_uint(json, "live_bytes", site->live_bytes);
+	put_uint(json, "live_count", site->live_count);
+	put_uint(json, "alloc_bytes", site->alloc_bytes);
+	put_uint(json, "alloc_count", site->alloc_count);
+	put_uint(json, "free_bytes", site->free_bytes);
+	put_uint(json, "free_count", site->free_count);
+	put_real(json, "oldest_s", site->oldest_s, 3);
+	put_ages(json, site);
+	put_real(json, "growth_bytes_per_s", site->growth_bytes_per_s, 3);
+	put_string(json, "verdict", site->verdict);
+	put_string(json, "why", site->why);
+	put_string(json, "stack_end", site->stack_end);
+	begin(json, "frames", '[');
+	for (uint32_t i = 0; site->frames && i < site->frame_cnt; i++)
+		put_frame(json, &site->frames[i]);
+	end(json, ']');
+	end(json, '}');
+}
+
+int render_json(const struct snapshot *snap, FILE *out)
+{
+	struct json json = { .out = out };
+
+	begin(&json, NULL, '{');
+	put_uint(&json, "unfreed", 1); /* version of this format */
+	put_time(&json, "time", &snap->time);
+	put_real(&json, "elapsed_s", snap->elapsed_s, 3);
+	put_real(&json, "older_s", snap->older_s, 3);
+	put_bool(&json, "last", snap->is_last);
+	put_targets(&json, snap);
+	put_totals(&json, snap);
+	put_coverage(&json, snap);
+	begin(&json, "sites", '[');
+	for (uint32_t i = 0; i < snap->site_cnt; i++)
+		put_site(&json, &snap->sites[i]);
+	end(&json, ']');
+	end(&json, '}');
+	putc('\n', out);
+	return emit__finish(out);
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+
+/*
+ * The report for people: a head, what is outstanding in all, what was missed, then the sites. Plain
+ * ASCII but for what strangers' names bring along (see emit.h). Numbers are rounded here; the JSON
+ * report has them exact.
+ *
+ *	unfreed  2024-05-01T12:00:00.123Z  after 35.0s
+ *	  pid 4242 leaky, rss 14.1 MiB
+ *	live       1.2 MiB in 1,009 blocks at 2 sites
+ *	allocated  2.4 MiB in 2,018 blocks since the start, freed 1.2 MiB in 1,009 blocks
+ *	events     3,027; 12 frees of older blocks
+ *
+ *	 1. 1.1 MiB in 997 blocks (93.1%)  pid 4242 leaky
+ *	    oldest 34.0s, growth +33.1 KiB/s; 997 allocated, 0 freed
+ *	    #0  make_node+0x1c at /src/leaky.c:42
+ *	    #1  main+0x30 in /usr/bin/leaky+0x1234
+ *	    (stack ends: read-fault)
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "render/emit.h"
+#include "render/human.h"
+#include "render/render.h"
+#include "snapshot/snapshot.h"
+
+#define LINE_COLUMNS 100 /* wished for, not enforced */
+
+/* Longest that strings of strangers are shown, in columns; the rest is "...". */
+#define MAX_NAME     64
+#define MAX_FUNCTION 200
+#define MAX_PATH     1024
+#define MAX_SENTENCE 500
+
+/* Targets listed; past that, only those with a note, and how many more there are. */
+#define MAX_TARGETS 20
+
+#define COUNT(n)    (human__count(n).text)
+#define BYTES(n)    (human__bytes(n).text)
+#define DURATION(s) (human__duration(s).text)
+
+static const char *plural(uint64_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
+static void put_blocks(FILE *out, uint64_t bytes, uint64_t count)
+{
+	fprintf(out, "%s in %s block%s", BYTES(bytes), COUNT(count), plural(count));
+}
+
+static void put_target(FILE *out, const struct snapshot_target *target)
+{
+	fprintf(out, "  pid %" PRIu32 " ", target->pid);
+	emit__text(out, target->comm, MAX_NAME);
+	if (*target->container) {
+		fputs(" in container ", out);
+		emit__text(out, target->container, MAX_NAME);
+	}
+	if (target->exited)
+		fputs(", exited", out);
+	else if (target->has_rss)
+		fprintf(out, ", rss %s", BYTES(target->rss_bytes));
+	putc('\n', out);
+	if (*target->note) {
+		fputs("      note: ", out);
+		emit__text(out, target->note, MAX_SENTENCE);
+		putc('\n', out);
+	}
+}
+
+static void put_head(FILE *out, const struct snapshot *snap)
+{
+	uint32_t shown = 0;
+
+	fputs("unfreed  ", out);
+	emit__time(out, &snap->time);
+	fprintf(out, "  after %s%s\n", DURATION(snap->elapsed_s),
+		snap->is_last ? "  (last report)" : "");
+	for (uint32_t i = 0; i < snap->target_cnt; i++) {
+		if (i >= MAX_TARGETS && !*snap->targets[i].note)
+			continue;
+		put_target(out, &snap->targets[i]);
+		shown++;
+	}
+	if (shown < snap->target_cnt) {
+		uint32_t rest = snap->target_cnt - shown;
+
+		fprintf(out, "  and %s more process%s\n", COUNT(rest), rest == 1 ? "" : "es");
+	}
+}
+
+/* " at least 30.0s old" under --older, else nothing. */
+static void put_age_filter(FILE *out, const struct snapshot *snap)
+{
+	if (snap->older_s > 0)
+		fprintf(out, " at least %s old", DURATION(snap->older_s));
+}
+
+static void put_events(FILE *out, const struct snapshot *snap)
+{
+	const struct snapshot_cost *cost = &snap->cost;
+
+	fprintf(out, "events     %s", COUNT(cost->event_count));
+	if (cost->has_bpf_ns)
+		fprintf(out, ", %s in BPF", DURATION((double)cost->bpf_ns / 1e9));
+	if (!isnan(cost->cpu_share))
+		fprintf(out, ", %.1f%% of one CPU", 100 * cost->cpu_share);
+	if (snap->unknown_free_count)
+		fprintf(out, "; %s free%s of older blocks", COUNT(snap->unknown_free_count),
+			plural(snap->unknown_free_count));
+	if (snap->failed_alloc_count)
+		fprintf(out, "; %s failed allocation%s", COUNT(snap->failed_alloc_count),
+			plural(snap->failed_alloc_count));
+	putc('\n', out);
+}
+
+static void put_totals(FILE *out, const struct snapshot *snap)
+{
+	const struct snapshot_totals *totals = &snap->totals;
+
+	fputs("live       ", out);
+	put_blocks(out, totals->live_bytes, totals->live_count);
+	put_age_filter(out, snap);
+	fprintf(out, " at %s site%s\n", COUNT(totals->sites), plural(totals->sites));
+	fputs("allocated  ", out);
+	put_blocks(out, totals->alloc_bytes, totals->alloc_count);
+	fputs(" since the start, freed ", out);
+	put_blocks(out, totals->free_bytes, totals->free_count);
+	putc('\n', out);
+	put_events(out, snap);
+}
+
+static void put_losses(FILE *out, const struct snapshot *snap)
+{
+	for (uint32_t i = 0; i < snap->loss_cnt; i++) {
+		const struct snapshot_loss *loss = &snap->losses[i];
+
+		if (!loss->count)
+			continue;
+		fprintf(out, "LOST: %s ", COUNT(loss->count));
+		emit__text(out, loss->meaning, MAX_SENTENCE);
+		fputs(" (", out);
+		emit__text(out, loss->name, MAX_NAME);
+		fputs(")\n", out);
+	}
+}
+
+/* "make_node+0x1c", "??" for none. Returns the columns; out may be NULL as for emit__text. */
+static size_t put_function(FILE *out, const struct snapshot_frame *frame)
+{
+	size_t columns = emit__text(out, *frame->function ? frame->function : "??", MAX_FUNCTION);
+	char offset[24];
+
+	if (frame->kind == FRAME_PYTHON || frame->inlined || !*frame->function)
+		return columns;
+	snprintf(offset, sizeof(offset), "+0x%" PRIx64, frame->function_offset);
+	return columns + emit__text(out, offset, sizeof(offset));
+}
+
+/* "at file:line", or "in module+0xoffset" without a file. Returns the columns likewise. */
+static size_t put_place(FILE *out, const struct snapshot_frame *frame)
+{
+	bool has_file = *frame->file;
+	const char *path = has_file ? frame->file : *frame->module ? frame->module : "[unknown]";
+	char number[24] = "";
+	size_t columns;
+
+	if (!has_file)
+		snprintf(number, sizeof(number), "+0x%" PRIx64, frame->offset);
+	else if (frame->line)
+		snprintf(number, sizeof(number), ":%" PRIu32, frame->line);
+	columns = emit__text(out, has_file ? "at " : "in ", 3);
+	columns += emit__text(out, path, MAX_PATH);
+	return columns + emit__text(out, number, sizeof(number));
+}
+
+static const char *frame_mark(const struct snapshot_frame *frame)
+{
+	if (frame->kind == FRAME_PYTHON)
+		return " [python]";
+	if (frame->kind == FRAME_KERNEL)
+		return " [kernel]";
+	return frame->inlined ? " [inlined]" : "";
+}
+
+/* The place goes to a line of its own where both do not fit in one: nothing is cut for that. */
+static void put_frame(FILE *out, const struct snapshot_frame *frame, uint32_t index)
+{
+	const char *mark = frame_mark(frame);
+	size_t columns = 8 + put_function(NULL, frame) + 1 + put_place(NULL, frame) +
+			 emit__text(NULL, mark, MAX_NAME);
+
+	fprintf(out, "    #%-2" PRIu32 " ", index);
+	put_function(out, frame);
+	fputs(columns > LINE_COLUMNS ? "\n           " : " ", out);
+	put_place(out, frame);
+	fprintf(out, "%s\n", mark);
+}
+
+static void put_stack(FILE *out, const struct snapshot_site *site)
+{
+	uint32_t cnt = site->frames ? site->frame_cnt : 0;
+
+	for (uint32_t i = 0; i < cnt; i++)
+		put_frame(out, &site->frames[i], i);
+	if (!cnt)
+		fputs("    (no stack)\n", out);
+	if (!*site->stack_end || (cnt && strcmp(site->stack_end, "complete") == 0))
+		return;
+	fputs("    (stack ends: ", out);
+	emit__text(out, site->stack_end, MAX_NAME);
+	fputs(")\n", out);
+}
+
+static void put_verdict(FILE *out, const struct snapshot_site *site)
+{
+	if (!*site->verdict && !*site->why)
+		return;
+	fputs("    verdict: ", out);
+	emit__text(out, site->verdict, MAX_SENTENCE);
+	if (*site->why) {
+		fputs(*site->verdict ? " - " : "", out);
+		emit__text(out, site->why, MAX_SENTENCE);
+	}
+	putc('\n', out);
+}
+
+static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
+{
+	const struct snapshot_site *site = &snap->sites[index];
+
+	fprintf(out, "\n%2" PRIu32 ". ", index + 1);
+	put_blocks(out, site->live_bytes, site->live_count);
+	fprintf(out, " (%s)  pid %" PRIu32 " ",
+		human__share(site->live_bytes, snap->totals.live_bytes).text, site->pid);
+	emit__text(out, site->comm, MAX_NAME);
+	fprintf(out, "\n    oldest %s", DURATION(site->oldest_s));
+	if (!isnan(site->growth_bytes_per_s))
+		fprintf(out, ", growth %s", human__rate(site->growth_bytes_per_s).text);
+	fprintf(out, "; %s allocated, %s freed\n", COUNT(site->alloc_count),
+		COUNT(site->free_count));
+	put_verdict(out, site);
+	put_stack(out, site);
+}
+
+/* Says what was attached and seen: "no leak" and "saw nothing" must not look alike. */
+static void put_nothing_found(FILE *out, const struct snapshot *snap)
+{
+	fputs("\nno outstanding allocations", out);
+	put_age_filter(out, snap);
+	fprintf(out, ": %s probe%s in %s file%s, ", COUNT(snap->probe_cnt), plural(snap->probe_cnt),
+		COUNT(snap->probe_file_cnt), plural(snap->probe_file_cnt));
+	fprintf(out, "%s event%s seen, ", COUNT(snap->cost.event_count),
+		plural(snap->cost.event_count));
+	fprintf(out, "%s free%s of older blocks\n", COUNT(snap->unknown_free_count),
+		plural(snap->unknown_free_count));
+}
+
+static void put_rest(FILE *out, const struct snapshot *snap)
+{
+	const struct snapshot_totals *totals = &snap->totals;
+	uint64_t bytes = totals->live_bytes, count = totals->live_count, sites;
+
+	if (totals->sites <= snap->site_cnt)
+		return;
+	for (uint32_t i = 0; i < snap->site_cnt; i++) {
+		bytes -= snap->sites[i].live_bytes;
+		count -= snap->sites[i].live_count;
+	}
+	sites = totals->sites - snap->site_cnt;
+	fprintf(out, "\nand %s more site%s (--top shows more): ", COUNT(sites), plural(sites));
+	put_blocks(out, bytes, count);
+	putc('\n', out);
+}
+
+int render_text(const struct snapshot *snap, FILE *out)
+{
+	put_head(out, snap);
+	put_totals(out, snap);
+	put_losses(out, snap);
+	for (uint32_t i = 0; i < snap->site_cnt; i++)
+		put_site(out, snap, i);
+	if (!snap->site_cnt && !snap->totals.sites)
+		put_nothing_found(out, snap);
+	put_rest(out, snap);
+	putc('\n', out);
+	return emit__finish(out);
+}

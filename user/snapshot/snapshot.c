@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+
+/*
+ * Strings, frames and ages lie in the arena; sites, targets and losses are arrays of their own, as
+ * an arena cannot grow a piece.
+ *
+ * An array of n elements has room for at least the next power of two >= n (so none has a capacity
+ * field): it grows when n is 0 or a power of two. That stays true when snapshot__select makes n
+ * smaller.
+ */
+#include "snapshot/snapshot.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "snapshot/arena.h"
+
+/* Of each array; past it, ENOMEM. Four times the largest --max-sites. */
+#define MAX_ELEMENTS (1u << 22)
+
+struct snapshot *snapshot__new(void)
+{
+	struct snapshot *snap = arena__realloc(NULL, sizeof(*snap));
+
+	if (!snap)
+		return NULL;
+	memset(snap, 0, sizeof(*snap));
+	snap->cost.cpu_share = NAN;
+	snap->arena = arena__new();
+	if (!snap->arena) {
+		snapshot__free(snap);
+		errno = ENOMEM;
+		return NULL;
+	}
+	return snap;
+}
+
+void snapshot__free(struct snapshot *snap)
+{
+	if (!snap)
+		return;
+	free(snap->sites);
+	free(snap->targets);
+	free(snap->losses);
+	arena__free(snap->arena);
+	free(snap);
+}
+
+void *snapshot__alloc(struct snapshot *snap, size_t size_bytes)
+{
+	return arena__alloc(snap->arena, size_bytes);
+}
+
+const char *snapshot__strdup(struct snapshot *snap, const char *str)
+{
+	size_t size_bytes;
+	char *copy;
+
+	if (!str || !*str)
+		return "";
+	size_bytes = strlen(str) + 1;
+	copy = arena__alloc(snap->arena, size_bytes);
+	if (!copy)
+		return NULL;
+	memcpy(copy, str, size_bytes);
+	return copy;
+}
+
+/* Returns the array, perhaps moved, with element cnt zeroed; NULL leaves the old one as it was. */
+static void *make_room(void *array, uint32_t cnt, size_t element_bytes)
+{
+	if (cnt >= MAX_ELEMENTS) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if ((cnt & (cnt - 1)) == 0) {
+		array = arena__realloc(array, (cnt ? 2 * (size_t)cnt : 1) * element_bytes);
+		if (!array)
+			return NULL;
+	}
+	memset((char *)array + cnt * element_bytes, 0, element_bytes);
+	return array;
+}
+
+struct snapshot_site *snapshot__add_site(struct snapshot *snap)
+{
+	struct snapshot_site *sites = make_room(snap->sites, snap->site_cnt, sizeof(*sites));
+	struct snapshot_site *site;
+
+	if (!sites)
+		return NULL;
+	snap->sites = sites;
+	site = &sites[snap->site_cnt++];
+	site->comm = site->verdict = site->why = site->stack_end = "";
+	site->growth_bytes_per_s = NAN;
+	return site;
+}
+
+struct snapshot_target *snapshot__add_target(struct snapshot *snap)
+{
+	struct snapshot_target *targets, *target;
+
+	targets = make_room(snap->targets, snap->target_cnt, sizeof(*targets));
+	if (!targets)
+		return NULL;
+	snap->targets = targets;
+	target = &targets[snap->target_cnt++];
+	target->comm = target->exe = target->container = target->cgroup = target->note = "";
+	return target;
+}
+
+/* NULL if there is none of that name yet. */
+static struct snapshot_loss *find_loss(struct snapshot *snap, const char *name)
+{
+	for (uint32_t i = 0; i < snap->loss_cnt; i++) {
+		if (strcmp(snap->losses[i].name, name) == 0)
+			return &snap->losses[i];
+	}
+	return NULL;
+}
+
+int snapshot__add_loss(struct snapshot *snap, const char *name, const char *meaning, uint64_t count)
+{
+	struct snapshot_loss *losses, *loss;
+
+	if (!count)
+		return 0;
+	loss = find_loss(snap, name);
+	if (loss) {
+		loss->count += count;
+		return 0;
+	}
+	name = snapshot__strdup(snap, name);
+	meaning = snapshot__strdup(snap, meaning);
+	if (!name || !meaning)
+		return -ENOMEM;
+	losses = make_room(snap->losses, snap->loss_cnt, sizeof(*losses));
+	if (!losses)
+		return -ENOMEM;
+	snap->losses = losses;
+	losses[snap->loss_cnt++] = (struct snapshot_loss){
+		.name = name,
+		.meaning = meaning,
+		.count = count,
+	};
+	return 0;
+}
+
+/* malloc(0) leaves a block that must be freed too, so bytes alone do not say it. */
+static bool site__is_live(const struct snapshot_site *site)
+{
+	return site->live_count || site->live_bytes;
+}
+
+void snapshot__sum(struct snapshot *snap)
+{
+	struct snapshot_totals *totals = &snap->totals;
+
+	*totals = (struct snapshot_totals){ 0 };
+	for (uint32_t i = 0; i < snap->site_cnt; i++) {
+		const struct snapshot_site *site = &snap->sites[i];
+
+		totals->live_bytes += site->live_bytes;
+		totals->live_count += site->live_count;
+		totals->alloc_bytes += site->alloc_bytes;
+		totals->alloc_count += site->alloc_count;
+		totals->free_bytes += site->free_bytes;
+		totals->free_count += site->free_count;
+		totals->sites += site__is_live(site);
+	}
+}
+
+/* These return < 0 if a comes before b: the larger value first, as readers want it. */
+
+static int larger_first(uint64_t a, uint64_t b)
+{
+	return (a < b) - (a > b);
+}
+
+/* Unknown (NaN) comes after every number: without that, the order would not be one. */
+static int larger_known_first(double a, double b)
+{
+	if (isnan(a) || isnan(b))
+		return !!isnan(a) - !!isnan(b);
+	return (a < b) - (a > b);
+}
+
+/* Stacks of forked processes have the same id, so pid and ref end the ties. */
+static int break_tie(const struct snapshot_site *a, const struct snapshot_site *b)
+{
+	int order = larger_first(a->live_bytes, b->live_bytes);
+
+	if (!order)
+		order = larger_first(a->live_count, b->live_count);
+	if (!order)
+		order = larger_first(a->id, b->id);
+	if (!order)
+		order = larger_first(a->pid, b->pid);
+	if (!order)
+		order = larger_first(a->ref, b->ref);
+	return order;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	return break_tie(a, b);
+}
+
+static int by_count(const void *left, const void *right)
+{
+	const struct snapshot_site *a = left, *b = right;
+	int order = larger_first(a->live_count, b->live_count);
+
+	return order ? order : break_tie(a, b);
+}
+
+static int by_growth(const void *left, const void *right)
+{
+	const struct snapshot_site *a = left, *b = right;
+	int order = larger_known_first(a->growth_bytes_per_s, b->growth_bytes_per_s);
+
+	return order ? order : break_tie(a, b);
+}
+
+static int by_age(const void *left, const void *right)
+{
+	const struct snapshot_site *a = left, *b = right;
+	int order = larger_known_first(a->oldest_s, b->oldest_s);
+
+	return order ? order : break_tie(a, b);
+}
+
+static void drop_dead_sites(struct snapshot *snap)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < snap->site_cnt; i++) {
+		if (site__is_live(&snap->sites[i]))
+			snap->sites[kept++] = snap->sites[i];
+	}
+	snap->site_cnt = kept;
+}
+
+void snapshot__select(struct snapshot *snap, enum snapshot_sort sort, uint32_t top)
+{
+	static int (*const orders[])(const void *, const void *) = {
+		[SORT_SIZE] = by_size,
+		[SORT_COUNT] = by_count,
+		[SORT_GROWTH] = by_growth,
+		[SORT_AGE] = by_age,
+	};
+
+	drop_dead_sites(snap);
+	if (snap->site_cnt > 1)
+		qsort(snap->sites, snap->site_cnt, sizeof(*snap->sites), orders[sort]);
+	if (snap->site_cnt > top)
+		snap->site_cnt = top;
+}

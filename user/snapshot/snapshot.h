@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_SNAPSHOT_SNAPSHOT_H
+#define UNFREED_SNAPSHOT_SNAPSHOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+/*
+ * The model in the centre: what was outstanding at one moment, by site. Knows
+ * nothing of BPF, terminals or HTTP. A snapshot owns all it points to: strings
+ * and frames lie in its own arena and go with it.
+ *
+ * Invariant: totals are the sums over all the sites, those left out by
+ * snapshot__select included.
+ */
+
+enum snapshot_frame_kind { FRAME_NATIVE, FRAME_PYTHON, FRAME_KERNEL };
+
+/* Strings are never NULL: unknown is "". */
+struct snapshot_frame {
+	enum snapshot_frame_kind kind;
+	bool inlined;         /* into the next frame */
+	uint32_t line;        /* 0: unknown */
+	uint64_t offset;      /* native: file offset in the module */
+	uint64_t function_offset; /* bytes from the function's start */
+	const char *module;   /* path, "[vdso]", or "" */
+	const char *build_id;
+	const char *function;
+	const char *file;
+};
+
+/* Blocks at least this old. */
+struct snapshot_age {
+	double older_than_s;
+	uint64_t bytes;
+	uint64_t count;
+};
+
+struct snapshot_site {
+	uint64_t id;          /* of the stack; the same in every report of a process's life */
+	uint32_t pid;
+	const char *comm;
+	uint64_t live_bytes;  /* with --older: only blocks at least that old */
+	uint64_t live_count;
+	uint64_t alloc_bytes; /* since the trace began */
+	uint64_t alloc_count;
+	uint64_t free_bytes;
+	uint64_t free_count;
+	double oldest_s;      /* the oldest outstanding block is at least this old */
+	double growth_bytes_per_s; /* NaN: unknown, as in a first report */
+	const char *verdict;
+	const char *why;
+	const char *stack_end; /* complete|depth|read-fault|bad-chain|... */
+	struct snapshot_age *ages; /* youngest bound first: older_than_s ascending */
+	uint32_t age_cnt;
+	struct snapshot_frame *frames; /* innermost first; NULL until somebody symbolized them */
+	uint32_t frame_cnt;
+	uint32_t ref;         /* the collector's own index, to symbolize the site later */
+};
+
+struct snapshot_target {
+	uint32_t pid;
+	const char *comm;
+	const char *exe;
+	const char *container;
+	const char *cgroup;
+	uint64_t rss_bytes;
+	bool has_rss;
+	bool exited;
+	const char *note;     /* what a reader must know: "static binary: nothing is traced"; "" */
+};
+
+struct snapshot_loss {
+	const char *name;     /* as in the JSON report */
+	const char *meaning;
+	uint64_t count;
+};
+
+struct snapshot_totals {
+	uint64_t live_bytes, live_count;
+	uint64_t alloc_bytes, alloc_count;
+	uint64_t free_bytes, free_count;
+	uint64_t sites;       /* with something live */
+};
+
+struct snapshot_cost {
+	uint64_t event_count; /* probe hits */
+	uint64_t bpf_ns;      /* run time of the BPF programs, if has_bpf_ns */
+	bool has_bpf_ns;
+	double cpu_share;     /* of one CPU since the last report; NaN: unknown */
+};
+
+struct snapshot {
+	struct timespec time; /* CLOCK_REALTIME */
+	double elapsed_s;     /* since tracing began */
+	double older_s;       /* the --older filter that live_* is under; 0: none */
+	bool is_last;         /* the trace ends with this one */
+	struct snapshot_target *targets;
+	uint32_t target_cnt;
+	struct snapshot_site *sites;
+	uint32_t site_cnt;    /* sites still listed */
+	struct snapshot_totals totals;
+	struct snapshot_loss *losses;
+	uint32_t loss_cnt;
+	struct snapshot_cost cost;
+	uint64_t unknown_free_count; /* frees of blocks older than the trace */
+	uint64_t failed_alloc_count;
+	uint32_t probe_cnt;   /* functions probed, in probe_file_cnt files */
+	uint32_t probe_file_cnt;
+	struct arena *arena;  /* owns the rest */
+};
+
+enum snapshot_sort { SORT_SIZE, SORT_COUNT, SORT_GROWTH, SORT_AGE };
+
+/* Empty, with an unknown cpu_share. Returns NULL with errno ENOMEM. */
+struct snapshot *snapshot__new(void);
+/* Takes NULL. */
+void snapshot__free(struct snapshot *snap);
+
+/* Zeroed memory that lives as long as the snapshot; NULL with errno ENOMEM (also past
+ * ARENA_MAX_BYTES of arena.h in all). */
+void *snapshot__alloc(struct snapshot *snap, size_t size_bytes);
+/* A copy of str (NULL gives ""), as long-lived; NULL with errno ENOMEM. */
+const char *snapshot__strdup(struct snapshot *snap, const char *str);
+
+/* Appends a zeroed element with its strings set to "" (and a site's growth unknown). NULL with
+ * errno ENOMEM. The pointer is valid until the next append. */
+struct snapshot_site *snapshot__add_site(struct snapshot *snap);
+struct snapshot_target *snapshot__add_target(struct snapshot *snap);
+int snapshot__add_loss(struct snapshot *snap, const char *name, const char *meaning,
+		       uint64_t count); /* 0 or -ENOMEM; a zero count is not added, a name that is
+					 * there already is added to, both strings are copied */
+
+/* Fills totals from the sites. Call before snapshot__select. */
+void snapshot__sum(struct snapshot *snap);
+
+/*
+ * Orders the sites (largest first; ties by live_bytes, then live_count, then id, pid and ref, so
+ * that the order is total) and keeps the first top that have something live. Unknown growth sorts
+ * last.
+ */
+void snapshot__select(struct snapshot *snap, enum snapshot_sort sort, uint32_t top);
+
+#endif

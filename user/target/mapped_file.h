@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_TARGET_MAPPED_FILE_H
+#define UNFREED_TARGET_MAPPED_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Files that processes have mapped, each once, as the kernel tells them apart:
+ * device, inode, generation. Opened when first seen, because the process may be
+ * gone, or the file replaced, by the time that somebody wants to read it.
+ */
+
+struct file_table;
+
+struct mapped_file {
+	dev_t dev;       /* as the kernel prints it in maps; 0 for a file that is none ([vdso]) */
+	uint64_t inode;
+	uint64_t generation;
+	char *path;      /* in the process's own root; may be gone */
+	int fd;          /* open for reading, or -errno why it is not */
+	void *user;      /* the symbolizer's module, once it is asked for; not owned */
+	bool user_failed; /* that was tried and failed */
+	bool examined;   /* looked at for allocator functions */
+	bool has_probes; /* has some, and they are probed */
+	struct mapped_file *next;
+};
+
+/* NULL with errno ENOMEM. */
+struct file_table *file_table__new(void);
+/* Takes NULL. Closes every descriptor. */
+void file_table__free(struct file_table *files);
+
+/*
+ * The file mapped at start-end in pid. Opened at first sight through
+ * /proc/PID/map_files, then the path under the process's root, then the path
+ * here; a file there that is another inode is not taken. NULL with errno ENOMEM.
+ */
+struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_t start,
+				    uint64_t end, dev_t dev, uint64_t inode, uint64_t generation,
+				    const char *path);
+
+#endif

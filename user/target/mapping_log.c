@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include "target/mapping_log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "target/perf_stream.h"
+
+#define BUCKETS       1024  /* power of two */
+#define MAX_MAPPINGS  65536 /* kept of a process; beyond it the oldest are forgotten */
+#define MAX_ANCESTORS 16    /* forks without exec that a look-up follows */
+
+struct process_log {
+	pid_t pid;
+	char comm[16];
+	uint64_t exec_ns;          /* mappings from before are gone */
+	struct mapping *mappings;  /* in the order of arrival; times may be out of order by CPUs */
+	uint32_t cnt, capacity;
+	struct process_log *parent; /* forked from it at fork_ns; referenced */
+	uint64_t fork_ns;
+	unsigned int refs;         /* children, and the table */
+	struct process_log *next;
+};
+
+struct mapping_log {
+	struct file_table *files;
+	struct perf_stream *stream;
+	mapping_fn fn;
+	void *arg;
+	struct process_log *buckets[BUCKETS];
+};
+
+static struct process_log **find_slot(struct mapping_log *log, pid_t pid)
+{
+	struct process_log **slot = &log->buckets[(uint32_t)pid % BUCKETS];
+
+	while (*slot && (*slot)->pid != pid)
+		slot = &(*slot)->next;
+	return slot;
+}
+
+static struct process_log *find_process(const struct mapping_log *log, pid_t pid)
+{
+	return *find_slot((struct mapping_log *)log, pid);
+}
+
+static void process_log__put(struct process_log *process)
+{
+	while (process && !--process->refs) {
+		struct process_log *parent = process->parent;
+
+		free(process->mappings);
+		free(process);
+		process = parent;
+	}
+}
+
+static struct process_log *add_process(struct mapping_log *log, pid_t pid)
+{
+	struct process_log **slot = &log->buckets[(uint32_t)pid % BUCKETS], *process;
+
+	/* A number used again is another process. */
+	mapping_log__forget(log, pid);
+	process = calloc(1, sizeof(*process));
+	if (!process)
+		return NULL;
+	process->pid = pid;
+	process->refs = 1;
+	process->next = *slot;
+	*slot = process;
+	return process;
+}
+
+void mapping_log__forget(struct mapping_log *log, pid_t pid)
+{
+	struct process_log **slot = find_slot(log, pid), *process = *slot;
+
+	if (!process)
+		return;
+	*slot = process->next;
+	process_log__put(process);
+}
+
+static bool make_room(struct process_log *process)
+{
+	uint32_t capacity = process->capacity ? process->capacity * 2 : 32;
+	struct mapping *mappings;
+
+	if (process->cnt < process->capacity)
+		return true;
+	if (process->cnt >= MAX_MAPPINGS) {
+		/* A process that maps code without end; its early mappings are long gone. */
+		process->cnt /= 2;
+		memmove(process->mappings, process->mappings + process->cnt,
+			process->cnt * sizeof(*process->mappings));
+		return true;
+	}
+	mappings = realloc(process->mappings, capacity * sizeof(*mappings));
+	if (!mappings)
+		return false;
+	process->mappings = mappings;
+	process->capacity = capacity;
+	return true;
+}
+
+static void add_mapping(struct mapping_log *log, struct process_log *process,
+			const struct perf_record *record)
+{
+	struct mapping *mapping;
+	struct mapped_file *file;
+
+	file = file_table__get(log->files, process->pid, record->start, record->end, record->dev,
+			       record->inode, record->generation, record->name);
+	if (!file || !make_room(process))
+		return; /* out of memory: these frames stay addresses */
+	mapping = &process->mappings[process->cnt++];
+	*mapping = (struct mapping){
+		.start = record->start,
+		.end = record->end,
+		.file_offset = record->file_offset,
+		.time_ns = record->time_ns,
+		.file = file,
+	};
+	if (log->fn)
+		log->fn(log->arg, process->pid, mapping);
+}
+
+static void add_fork(struct mapping_log *log, struct process_log *parent,
+		     const struct perf_record *record)
+{
+	struct process_log *child = add_process(log, record->pid);
+
+	if (!child)
+		return;
+	memcpy(child->comm, parent->comm, sizeof(child->comm));
+	child->parent = parent;
+	child->fork_ns = record->time_ns;
+	parent->refs++;
+}
+
+static void handle_perf_record(void *arg, const struct perf_record *record)
+{
+	struct mapping_log *log = arg;
+	pid_t pid = record->type == PERF_RECORD_FORKED ? record->parent_pid : record->pid;
+	struct process_log *process = find_process(log, pid);
+
+	if (!process)
+		return;
+	switch (record->type) {
+	case PERF_RECORD_MAPPING:
+		add_mapping(log, process, record);
+		break;
+	case PERF_RECORD_COMMAND:
+		snprintf(process->comm, sizeof(process->comm), "%.15s", record->name);
+		if (record->is_exec && record->time_ns > process->exec_ns)
+			process->exec_ns = record->time_ns;
+		break;
+	case PERF_RECORD_FORKED:
+		add_fork(log, process, record);
+		break;
+	}
+}
+
+struct mapping_log *mapping_log__new(struct file_table *files, mapping_fn fn, void *arg)
+{
+	struct mapping_log *log = calloc(1, sizeof(*log));
+	int err;
+
+	if (!log)
+		return NULL;
+	log->files = files;
+	log->fn = fn;
+	log->arg = arg;
+	log->stream = perf_stream__new(handle_perf_record, log);
+	if (!log->stream) {
+		err = errno;
+		mapping_log__free(log);
+		errno = err;
+		return NULL;
+	}
+	return log;
+}
+
+void mapping_log__free(struct mapping_log *log)
+{
+	if (!log)
+		return;
+	perf_stream__free(log->stream);
+	for (int i = 0; i < BUCKETS; i++) {
+		struct process_log *process = log->buckets[i];
+
+		while (process) {
+			struct process_log *next = process->next;
+
+			process_log__put(process);
+			process = next;
+		}
+	}
+	free(log);
+}
+
+int mapping_log__fd(const struct mapping_log *log)
+{
+	return perf_stream__fd(log->stream);
+}
+
+void mapping_log__drain(struct mapping_log *log)
+{
+	perf_stream__drain(log->stream);
+}
+
+uint64_t mapping_log__lost_cnt(const struct mapping_log *log)
+{
+	return perf_stream__lost_cnt(log->stream);
+}
+
+/*
+ * One line of /proc/PID/maps:
+ *   7f3a2c021000-7f3a2c176000 r-xp 00026000 fe:01 131213    /usr/lib/x86_64-linux-gnu/libc.so.6
+ * False if it is not an executable mapping of something with a name.
+ */
+static bool parse_maps_line(char *line, struct perf_record *record)
+{
+	unsigned int major, minor;
+	char exec;
+	int name_at = 0;
+
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*c%*c%c%*c %" SCNx64 " %x:%x %" SCNu64 " %n",
+		   &record->start, &record->end, &exec, &record->file_offset, &major, &minor,
+		   &record->inode, &name_at) != 7 ||
+	    exec != 'x' || !name_at)
+		return false;
+	line[strcspn(line, "\n")] = 0;
+	record->name = line + name_at;
+	record->dev = makedev(major, minor);
+	return record->name[0];
+}
+
+int mapping_log__watch(struct mapping_log *log, pid_t pid)
+{
+	struct process_log *process;
+	char path[64], *line = NULL;
+	size_t size = 0;
+	FILE *file;
+
+	process = add_process(log, pid);
+	if (!process)
+		return -ENOMEM;
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	file = fopen(path, "re");
+	if (file) {
+		if (fscanf(file, "%15[^\n]", process->comm) != 1)
+			process->comm[0] = 0;
+		fclose(file);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	file = fopen(path, "re");
+	if (!file) {
+		int err = errno == ENOENT ? -ESRCH : -errno;
+
+		mapping_log__forget(log, pid);
+		return err;
+	}
+	while (getline(&line, &size, file) > 0) {
+		struct perf_record record = {.type = PERF_RECORD_MAPPING, .pid = pid};
+
+		if (parse_maps_line(line, &record))
+			add_mapping(log, process, &record);
+	}
+	free(line);
+	fclose(file);
+	return 0;
+}
+
+int mapping_log__watch_new(struct mapping_log *log, pid_t pid)
+{
+	return add_process(log, pid) ? 0 : -ENOMEM;
+}
+
+/* The latest mapping of one process that covered the address at time_ns. */
+static const struct mapping *find_in(const struct process_log *process, uint64_t address,
+				     uint64_t time_ns)
+{
+	const struct mapping *best = NULL;
+
+	for (uint32_t i = 0; i < process->cnt; i++) {
+		const struct mapping *mapping = &process->mappings[i];
+
+		if (address < mapping->start || address >= mapping->end ||
+		    mapping->time_ns > time_ns || (best && mapping->time_ns < best->time_ns))
+			continue;
+		if (mapping->time_ns < process->exec_ns && process->exec_ns <= time_ns)
+			continue;
+		best = mapping;
+	}
+	return best;
+}
+
+const struct mapping *mapping_log__find(const struct mapping_log *log, pid_t pid,
+					uint64_t address, uint64_t time_ns)
+{
+	const struct process_log *process = find_process(log, pid);
+
+	for (int i = 0; process && i < MAX_ANCESTORS; i++) {
+		const struct mapping *mapping = find_in(process, address, time_ns);
+
+		if (mapping || (process->exec_ns && process->exec_ns <= time_ns))
+			return mapping;
+		if (process->parent && process->fork_ns < time_ns)
+			time_ns = process->fork_ns;
+		process = process->parent;
+	}
+	return NULL;
+}
+
+bool mapping_log__has(const struct mapping_log *log, pid_t pid,
+		      bool (*predicate)(const struct mapped_file *file))
+{
+	const struct process_log *process = find_process(log, pid);
+
+	for (int i = 0; process && i < MAX_ANCESTORS; i++) {
+		for (uint32_t m = 0; m < process->cnt; m++)
+			if (process->mappings[m].time_ns >= process->exec_ns &&
+			    predicate(process->mappings[m].file))
+				return true;
+		if (process->exec_ns)
+			break;
+		process = process->parent;
+	}
+	return false;
+}
+
+const char *mapping_log__comm(const struct mapping_log *log, pid_t pid)
+{
+	const struct process_log *process = find_process(log, pid);
+
+	return process ? process->comm : "";
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include "target/proc_info.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static FILE *open_proc(pid_t pid, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	return fopen(path, "re");
+}
+
+bool proc_info__exists(pid_t pid)
+{
+	FILE *file = open_proc(pid, "status");
+	char line[256];
+	int tgid = 0;
+
+	if (!file)
+		return false;
+	while (!tgid && fgets(line, sizeof(line), file))
+		if (sscanf(line, "Tgid: %d", &tgid) == 1)
+			break;
+	fclose(file);
+	return tgid == pid;
+}
+
+const char *proc_info__exe(pid_t pid, char *buf, size_t size)
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	n = readlink(path, buf, size - 1);
+	buf[n > 0 ? n : 0] = 0;
+	return buf;
+}
+
+/* Lines are "0::/path" (unified) or "4:memory:/path", "1:name=systemd:/path". */
+const char *proc_info__cgroup(pid_t pid, char *buf, size_t size)
+{
+	FILE *file = open_proc(pid, "cgroup");
+	char line[PATH_MAX + 64];
+
+	buf[0] = 0;
+	if (!file)
+		return buf;
+	while (fgets(line, sizeof(line), file)) {
+		char *controllers = strchr(line, ':');
+		char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+
+		line[strcspn(line, "\n")] = 0;
+		if (!path)
+			continue;
+		/* The root says nothing while another hierarchy has a name for it. */
+		if (!buf[0] || !strcmp(buf, "/"))
+			snprintf(buf, size, "%s", path + 1);
+		if (!strncmp(line, "0::", 3) && strcmp(path + 1, "/")) {
+			snprintf(buf, size, "%s", path + 1);
+			break;
+		}
+	}
+	fclose(file);
+	return buf;
+}
+
+bool proc_info__rss_bytes(pid_t pid, uint64_t *out)
+{
+	FILE *file = open_proc(pid, "statm");
+	uint64_t pages;
+	bool ok;
+
+	if (!file)
+		return false;
+	ok = fscanf(file, "%*u %" SCNu64, &pages) == 1;
+	fclose(file);
+	if (ok)
+		*out = pages * sysconf(_SC_PAGESIZE);
+	/* A process that is ending has none left. */
+	return ok && pages;
+}

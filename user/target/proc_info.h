@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_TARGET_PROC_INFO_H
+#define UNFREED_TARGET_PROC_INFO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What /proc says of a process. All of it is somebody else's text: lengths are bounded here,
+ * characters are made harmless by the renderers. */
+
+/* Does the process exist (as a process, not as a thread of one)? */
+bool proc_info__exists(pid_t pid);
+/* The executable's path, "" if unknown. Returns buf. */
+const char *proc_info__exe(pid_t pid, char *buf, size_t size);
+/* Its cgroup's path: of the unified hierarchy, else of the first one with a name. "" if unknown. */
+const char *proc_info__cgroup(pid_t pid, char *buf, size_t size);
+/* Resident bytes; false if unknown. */
+bool proc_info__rss_bytes(pid_t pid, uint64_t *out);
+
+#endif
