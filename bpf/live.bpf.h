@@ -23,7 +23,7 @@
  */
 
 /* Hands the block at key->address, about to leave its image, to the heirs that have it too. */
-static __noinline int live_hand_down(struct uf_block_key *key, struct uf_block *block)
+__noinline int live_hand_down(struct uf_block_key *key, struct uf_block *block)
 {
 	struct uf_image *image;
 
@@ -52,7 +52,7 @@ static __noinline int live_hand_down(struct uf_block_key *key, struct uf_block *
 }
 
 /* Looks for key's block among those inherited from ancestors; *out has key->image's site. */
-static __noinline bool live_find_inherited(struct uf_block_key *key, struct uf_block *out)
+__noinline int live_find_inherited(struct uf_block_key *key, struct uf_block *out)
 {
 	struct uf_block_key ancestor_key = {};
 	struct uf_image *image;
@@ -82,6 +82,8 @@ static __noinline bool live_find_inherited(struct uf_block_key *key, struct uf_b
 		}
 		image = bpf_map_lookup_elem(&images, &ancestor_key.image);
 	}
+	if (image && image->parent)
+		loss_add(LINEAGE_DEPTH, 1);
 	return false;
 }
 
@@ -142,7 +144,7 @@ static __always_inline bool live_take(struct uf_process *process, struct uf_bloc
 }
 
 /* Enters a new block and counts it at its site. */
-static __noinline int live_add(struct uf_block_key *key, struct uf_block *block)
+__noinline int live_add(struct uf_block_key *key, struct uf_block *block)
 {
 	struct uf_block *old, gone;
 	long err;

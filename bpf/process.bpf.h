@@ -31,7 +31,7 @@ static __always_inline uf_image_id image_new(__u32 tgid, uf_image_id parent, __u
 }
 
 /* Enters child among parent's heirs. */
-static __noinline bool image_add_heir(uf_image_id parent, uf_image_id child)
+__noinline int image_add_heir(uf_image_id parent, uf_image_id child)
 {
 	struct uf_image *image = bpf_map_lookup_elem(&images, &parent);
 
@@ -44,7 +44,7 @@ static __noinline bool image_add_heir(uf_image_id parent, uf_image_id child)
 }
 
 /* The image has ended, by exec or exit: it inherits no more. Its own heirs still may from it. */
-static __noinline int image_end(uf_image_id id)
+__noinline int image_end(uf_image_id id)
 {
 	struct uf_image *image = bpf_map_lookup_elem(&images, &id), *parent;
 	struct uf_process *process;
@@ -219,6 +219,8 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	return 0;
 }
 
+#define SA_NODEFER 0x40000000u
+
 /* A handler is about to run in a thread that may be in the middle of a call. */
 SEC("tp_btf/signal_deliver")
 int BPF_PROG(signal_deliver, int sig, struct kernel_siginfo *info, struct k_sigaction *ka)
@@ -228,8 +230,11 @@ int BPF_PROG(signal_deliver, int sig, struct kernel_siginfo *info, struct k_siga
 	/* 0 and 1 are SIG_DFL and SIG_IGN. */
 	if (!thread || !thread->depth || (__u64)ka->sa.sa_handler <= 1)
 		return 0;
-	if (thread_call(thread, thread->depth - 1)->level == thread->level)
-		thread->level++;
+	if (thread_call(thread, thread->depth - 1)->level != thread->level)
+		return 0;
+	thread->level++;
+	thread->signals[thread->level & (MAX_PENDING_CALLS - 1)] =
+		ka->sa.sa_flags & SA_NODEFER ? 0 : sig;
 	return 0;
 }
 

@@ -40,15 +40,14 @@ full:
 }
 
 /* The site of the stack that thread is at now. False: it could not be kept (counted). */
-static __noinline bool site_here(struct pt_regs *ctx, struct thread_state *thread,
-				 uf_image_id image, __u32 *out)
+static __always_inline bool site_here(struct pt_regs *ctx, struct thread_state *thread,
+				      uf_image_id image, __u32 *out)
 {
 	struct uf_site_key key = {.image = image};
-	__u32 *known, stack;
+	__u32 *known, stack = 0;
 
-	if (!ctx || !thread || !out)
-		return false;
-	key.stack_id = stack_walk(ctx, thread, image);
+	key.stack_id = stack_walk(thread, image, PT_REGS_IP(ctx), PT_REGS_FP(ctx),
+				  PT_REGS_SP(ctx));
 	known = bpf_map_lookup_elem(&site_index, &key);
 	if (known) {
 		*out = *known;

@@ -23,27 +23,57 @@ static __always_inline __u64 hash_mix(__u64 hash, __u64 value)
 	return hash ^ (hash >> 29);
 }
 
+/*
+ * A return probe, ours or another tracer's, replaces a return address on the
+ * stack by the kernel's trampoline. The kernel knows the right one.
+ */
+#define MAX_RETURN_INSTANCES 16
+
+/* The trampoline's address in this process, 0 if there is none on the stack. */
+static __always_inline __u64 return_trampoline(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct xol_area *area;
+
+	if (!task->utask || !task->utask->return_instances)
+		return 0;
+	area = task->mm->uprobes_state.xol_area;
+	return area ? area->vaddr : 0;
+}
+
+/* The return address that belongs in slot, a stack address; 0 if the kernel does not know. */
+static __always_inline __u64 original_return_address(__u64 slot)
+{
+	struct return_instance *instance = bpf_get_current_task_btf()->utask->return_instances;
+
+	for (int i = 0; instance && i < MAX_RETURN_INSTANCES; i++) {
+		if (instance->stack == slot)
+			return instance->orig_ret_vaddr;
+		instance = instance->next;
+	}
+	return 0;
+}
+
 struct frame_record {
 	__u64 next; /* the caller's frame pointer */
 	__u64 return_address;
 };
 
 /*
- * Fills thread->ips, frame_cnt and stack_end; returns the stack's id, never 0.
+ * Fills thread->ips, frame_cnt and stack_end from a pc, its frame pointer and
+ * the stack pointer that nothing of the caller lies below; returns the stack's
+ * id, never 0.
  * Ids differ between images: addresses mean nothing across address spaces.
  */
-static __noinline __u64 stack_walk(struct pt_regs *ctx, struct thread_state *thread,
-				   uf_image_id image)
+__noinline __u64 stack_walk(struct thread_state *thread, uf_image_id image, __u64 pc, __u64 fp,
+			    __u64 floor)
 {
-	__u64 fp, pc, floor, hash;
+	__u64 hash = hash_mix(0x9e3779b97f4a7c15ULL, image);
+	__u64 trampoline = return_trampoline();
 	__u32 end = UF_END_DEPTH, n = 0;
 
-	if (!ctx || !thread)
+	if (!thread)
 		return 0;
-	fp = PT_REGS_FP(ctx);
-	pc = PT_REGS_IP(ctx);
-	floor = PT_REGS_SP(ctx);
-	hash = hash_mix(0x9e3779b97f4a7c15ULL, image);
 
 	for (int i = 0; i < UF_MAX_FRAMES; i++) {
 		struct frame_record record;
@@ -68,9 +98,11 @@ static __noinline __u64 stack_walk(struct pt_regs *ctx, struct thread_state *thr
 			end = UF_END_COMPLETE;
 			break;
 		}
+		pc = record.return_address;
+		if (trampoline && pc == trampoline)
+			pc = original_return_address(fp + 8);
 		floor = fp + sizeof(record);
 		fp = record.next;
-		pc = record.return_address;
 	}
 	thread->frame_cnt = n;
 	thread->stack_end = end;
@@ -95,7 +127,7 @@ static __always_inline bool index_take(void *spares, __u32 *next, __u32 max, __u
 const volatile __u32 cfg_max_sites = 1 << 14; /* entries of the site and stack tables */
 
 /* Index of the walked stack, kept from now on. False: it could not be kept (counted). */
-static __noinline bool stack_intern(struct thread_state *thread, __u64 id, uf_image_id image,
+__noinline int stack_intern(struct thread_state *thread, __u64 id, uf_image_id image,
 				    __u32 *out)
 {
 	struct uf_stack *stack;

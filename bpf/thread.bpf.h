@@ -12,7 +12,11 @@
  *
  *  - A signal handler interrupts a call and allocates. Its block is its own.
  *    The signal tracepoint raises the thread's signal level; a call is nested
- *    only in a call of its own level. So calls pend on a small stack.
+ *    only in a call of its own level. So calls pend on a small stack. That the
+ *    handler has ended nobody tells; but its signal is blocked while it runs
+ *    (unless it has SA_NODEFER, or unblocks it: then a call that the interrupted
+ *    one makes afterwards is taken for the handler's, and corrected as
+ *    MISSED_FREE when both return the same block).
  *  - siglongjmp (or exit) leaves a call for good. A later call that is not
  *    below the pending one on the stack (sp >= its sp) proves that: the pending
  *    call is dropped and counted as CALL_ABANDONED. A handler on an alternate
@@ -40,6 +44,8 @@ struct pending_call {
 struct thread_state {
 	__u32 depth;      /* calls in use */
 	__u32 level;      /* signal handlers entered since the outermost pending call */
+	__u8 signals[MAX_PENDING_CALLS]; /* of the handler at each level; 0: not known to be blocked */
+	__u32 pad;
 	struct pending_call calls[MAX_PENDING_CALLS];
 	/* Scratch of the stack walk. Task storage because a per-CPU one can be
 	 * overwritten by a task that preempts this one. */
@@ -82,6 +88,15 @@ static __always_inline bool on_alternate_stack(__u64 sp)
 	return sp > start && sp - start <= task->sas_ss_size;
 }
 
+/* Is the signal that brought the thread to its level blocked no more? */
+static __always_inline bool handler_has_ended(const struct thread_state *thread)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u8 sig = thread->signals[thread->level & (MAX_PENDING_CALLS - 1)];
+
+	return sig && !(task->blocked.sig[0] >> ((sig - 1) & 63) & 1);
+}
+
 /* The call will never return. A block that it had taken out to resize is most likely still there. */
 static __always_inline void pending_call_abandon(struct pending_call *call)
 {
@@ -107,6 +122,8 @@ static __always_inline bool thread_call_is_nested(struct thread_state *thread, _
 		if (!thread->depth)
 			break;
 		top = thread_call(thread, thread->depth - 1);
+		if (top->level != thread->level && handler_has_ended(thread))
+			thread->level = top->level;
 		if (top->level != thread->level && on_alternate_stack(sp))
 			return false;
 		if (sp < top->sp)

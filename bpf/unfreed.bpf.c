@@ -8,7 +8,9 @@
  *   alloc    the allocator's probes       process  fork, exec, exit, signals
  *
  * They are headers of one object and not objects of their own because the
- * probes are hot: everything below them is inlined.
+ * probes are hot: nearly everything below them is inlined. Functions with a
+ * long loop are global (not static): the verifier then looks at them once, and
+ * not again for each state in which they are called.
  */
 #include "vmlinux.h"
 #include <stdbool.h>

@@ -41,7 +41,7 @@ enum uf_func {
 #define UF_MAX_COHORTS 64  /* age buckets a site has; power of two */
 #define UF_EPOCH_RING  65536 /* epochs told apart; older blocks are all "oldest". Power of two */
 #define UF_MAX_HEIRS   64  /* living forked children that may inherit a process's blocks */
-#define UF_MAX_LINEAGE 4   /* ancestors searched for an inherited block */
+#define UF_MAX_LINEAGE 16  /* ancestors searched for an inherited block */
 
 /*
  * An address space's life from fork or exec to exec or exit. A tgid is not
@@ -137,6 +137,7 @@ struct uf_stack {
 	X(MISSED_FREE, "missed_free", "blocks whose address came back without a free")             \
 	X(HEIRS_FULL, "heirs_full", "forked children not followed exactly: too many at a time")    \
 	X(RESULT_UNREADABLE, "result_unreadable", "blocks not recorded: posix_memalign's result could not be read") \
+	X(LINEAGE_DEPTH, "lineage_depth", "frees not resolved: forked through too many generations")  \
 	X(IMAGES_FULL, "images_full", "processes not followed: the process table was full")        \
 	X(EVENTS_FULL, "events_full", "process events lost: the event buffer was full")
 

@@ -259,8 +259,9 @@ class Unfreed:
             return ""
 
     def reports(self):
-        """The complete reports so far."""
-        return [json.loads(line) for line in self.text().split("\n")[:-1]]
+        """The complete reports so far; on stdout a command may speak between them."""
+        return [json.loads(line) for line in self.text().split("\n")[:-1]
+                if self.output or line.startswith("{")]
 
     def fresh_report(self):
         """A report whose making began after this call."""
@@ -401,6 +402,14 @@ class LiveTest(unittest.TestCase):
         self.assertEqual({key: site[key] for key in expected}, expected,
                          function + "\n" + describe(report))
         return site
+
+    def assert_sites(self, report, function, live_count, live_bytes, pid=None):
+        """All sites that the allocator was called from in that function, added up. Returns them."""
+        sites = find_sites(report, function, first=True, pid=pid)
+        self.assertEqual((sum(site["live_count"] for site in sites),
+                          sum(site["live_bytes"] for site in sites)), (live_count, live_bytes),
+                         function + "\n" + describe(report))
+        return sites
 
     def assert_no_site(self, report, function, pid=None):
         """Nothing of that function is outstanding."""

@@ -37,20 +37,20 @@ BAD_USAGE = [
 ]
 
 
+def run_tool(*args):
+    """Status, stdout and stderr of the bare tool."""
+    result = subprocess.run([harness.UNFREED, *map(str, args)], capture_output=True,
+                            stdin=subprocess.DEVNULL, timeout=harness.TIMEOUT_S, check=False)
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
+
+
 class Usage(harness.LiveTest):
     """The command line."""
-
-    def run_tool(self, *args, **kwargs):
-        """Status, stdout and stderr of the bare tool."""
-        result = subprocess.run([harness.UNFREED, *map(str, args)], capture_output=True,
-                                stdin=subprocess.DEVNULL, timeout=harness.TIMEOUT_S, check=False,
-                                **kwargs)
-        return result.returncode, result.stdout.decode(), result.stderr.decode()
 
     def test_bad_usage_is_said_with_status_2(self):
         for args in BAD_USAGE:
             with self.subTest(args=args):
-                status, out, err = self.run_tool(*args)
+                status, out, err = run_tool(*args)
                 self.assertEqual(status, 2, err)
                 self.assertEqual(out, "")
                 self.assertIn("unfreed:", err)
@@ -58,25 +58,25 @@ class Usage(harness.LiveTest):
     def test_the_message_has_the_bad_word(self):
         for args in (["-p", "1x"], ["-i", "5x"], ["-f", "papyrus"], ["-S", "colour"]):
             with self.subTest(args=args):
-                self.assertIn(args[1], self.run_tool(*args)[2])
+                self.assertIn(args[1], run_tool(*args)[2])
 
     def test_help_and_version_go_to_stdout(self):
         for args in (["--help"], ["--version"]):
             with self.subTest(args=args):
-                status, out, _ = self.run_tool(*args)
+                status, out, _ = run_tool(*args)
                 self.assertEqual(status, 0)
                 self.assertIn("unfreed", out)
         for word in ("--pid", "--interval", "--older", "--top", "--sort", "--format", "--write",
                      "--object", "--prefix", "--follow", "--min-size", "--max-size"):
-            self.assertIn(word, self.run_tool("--help")[1])
+            self.assertIn(word, run_tool("--help")[1])
 
 
-class Impossible(Usage):
+class Impossible(harness.LiveTest):
     """Things that cannot be done."""
 
-    def cannot(self, *args, says, **kwargs):
+    def cannot(self, *args, says):
         """Status 1 and a message with a word of each."""
-        status, out, err = self.run_tool(*args, **kwargs)
+        status, out, err = run_tool(*args)
         self.assertEqual(status, 1, err)
         self.assertEqual(out, "")
         self.assertNotIn(harness.ATTACHED, err)
@@ -86,7 +86,7 @@ class Impossible(Usage):
     def test_no_such_process(self):
         gone = subprocess.Popen(["/bin/true"])
         gone.wait()
-        self.cannot("-p", gone.pid, says=[str(gone.pid), "(?i)no such process"])
+        self.cannot("-p", gone.pid, says=[str(gone.pid), "(?i)no (such )?process"])
 
     def test_one_process_of_two_is_not_there(self):
         gone = subprocess.Popen(["/bin/true"])
@@ -95,9 +95,12 @@ class Impossible(Usage):
         self.cannot("-p", f"{victim.pid},{gone.pid}", says=[str(gone.pid)])
 
     def test_a_kernel_thread(self):
-        if not os.path.exists("/proc/2") or os.path.exists("/proc/2/exe") and \
-           open("/proc/2/comm", encoding="ascii").read() != "kthreadd\n":
-            self.skipTest("pid 2 is no kernel thread here")
+        try:
+            with open("/proc/2/comm", encoding="ascii") as text:
+                if text.read() != "kthreadd\n":
+                    self.skipTest("pid 2 is no kernel thread here")
+        except FileNotFoundError:
+            self.skipTest("no pid 2 here")
         self.cannot("-p", 2, says=["2"])
 
     def test_command_not_found(self):

@@ -118,7 +118,7 @@ class Reports(harness.LiveTest):
         self.assertGreaterEqual(report["elapsed_s"], 0.95)
         self.assertGreaterEqual(len(result.reports), 3)
 
-    def test_sigterm_and_sighup_end_it_as_sigint_does(self):
+    def test_sigterm_ends_it_as_sigint_does(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(number=number):
                 victim = self.victim("batches", 11, 101)
@@ -154,6 +154,14 @@ class Reports(harness.LiveTest):
         self.assertIn("sites.c:%d" % harness.line_of("sites.c", "leak_malloc"), text)
         self.assertIn("149", text)
         self.assertNotIn("\x1b", text)
+
+    def test_quiet_says_less_and_verbose_more(self):
+        victim = self.victim("batches")
+        said = [len(self.start("-p", victim.pid, "-n", 1, *args, interval="50ms").wait().stderr)
+                for args in (["-q", "-q"], ["-q"], [], ["-v"])]
+        self.assertEqual(said, sorted(said))
+        self.assertEqual(said[0], 0)
+        self.assertLess(said[2], said[3])
 
     def test_the_trace_ends_with_its_process(self):
         victim = self.victim("batches", 11, 101)

@@ -91,9 +91,7 @@ class Signals(harness.LiveTest):
         self.assertGreater(handled, 0, "no signal came while it was allowed to allocate")
         report = tool.last_report()
         self.assert_site(report, "alloc_in_loop", kept, kept * 311)
-        sites = harness.find_sites(report, "alloc_in_handler")
-        self.assertEqual((sum(site["live_count"] for site in sites),
-                          sum(site["live_bytes"] for site in sites)), (handled, handled * 307))
+        self.assert_sites(report, "alloc_in_handler", handled, handled * 307)
         self.assert_live(report, kept + handled, kept * 311 + handled * 307)
         self.assert_no_loss(report)
 
@@ -124,9 +122,7 @@ class Jumps(harness.LiveTest):
 
     def test_longjmp_between_allocations(self):
         report = self.trace(self.victim("jumps"), "DONE between")
-        sites = harness.find_sites(report, "alloc_then_jump", first=True)
-        self.assertEqual((sum(site["live_count"] for site in sites),
-                          sum(site["live_bytes"] for site in sites)), (131, 131 * 401))
+        sites = self.assert_sites(report, "alloc_then_jump", 131, 131 * 401)
         self.assertEqual(len(sites), 7, "one for each depth of recursion")
         self.assert_site(report, "alloc_after_jump", 131, 131 * 409, 131, 0)
         self.assert_no_loss(report)
@@ -134,10 +130,8 @@ class Jumps(harness.LiveTest):
     def check_inside(self, report):
         """Each of 137 calls was left by siglongjmp; all that came after counts."""
         self.assert_no_site(report, "alloc_abandoned")
-        self.assert_site(report, "alloc_after_abandoned", 137, 137 * 421)
-        sites = harness.find_sites(report, "alloc_deeper", first=True)
-        self.assertEqual((sum(site["live_count"] for site in sites),
-                          sum(site["live_bytes"] for site in sites)), (137, 137 * 433))
+        self.assert_sites(report, "alloc_after_abandoned", 137, 137 * 421)
+        self.assert_sites(report, "alloc_deeper", 137, 137 * 433)
         self.assert_live(report, 274, 137 * 421 + 137 * 433)
         self.assert_no_loss(report, allowed=["call_abandoned"])
 

@@ -4,6 +4,8 @@
  *
  *   churn busy THREADS         already busy at READY, until told; then quiet: every
  *                              block freed, the threads joined. Then it leaks 10,007.
+ *   churn forking THREADS      the same, and 53 children while it is busy, which allocate,
+ *                              free what they can of their inheritance, and exit
  *   churn pairs THREADS PAIRS  PAIRS pairs a thread of one size class, so that the
  *                              same addresses come again at once, from every thread
  *   churn exit THREADS         _exit(0) while the threads are inside malloc and free
@@ -15,6 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/wait.h>
 #include "gate.h"
 
 #define MAX_THREADS 16
@@ -89,9 +92,10 @@ static void *pairs_thread(void *arg)
 #define STEADY(n)                                                                                 \
 	static NOINLINE void steady_##n(void)                                                             \
 	{                                                                                          \
-		sink = malloc(100 + (n));                                                          \
+		void *volatile block = malloc(100 + (n));                                          \
+                                                                                                   \
 		usleep(1000);                                                                      \
-		free(sink);                                                                        \
+		free(block);                                                                       \
 	}
 
 STEADY(0) STEADY(1) STEADY(2) STEADY(3) STEADY(4) STEADY(5) STEADY(6)
@@ -119,10 +123,30 @@ static void join(void)
 		pthread_join(threads[i], NULL);
 }
 
-static void busy_mode(void)
+/* In the child only this thread goes on; the others' blocks are nobody's. */
+static void fork_children(void)
+{
+	for (int i = 0; i < 53; i++) {
+		void *volatile mine = malloc(607);
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			free(mine);
+			for (int k = 0; k < 101; k++)
+				sink = malloc(613);
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+		free(mine);
+	}
+}
+
+static void busy_mode(bool forking)
 {
 	start(busy_thread);
 	gate("READY");
+	if (forking)
+		fork_children();
 	usleep(200000);
 	atomic_store(&stop, true);
 	join();
@@ -170,6 +194,6 @@ int main(int argc, char **argv)
 	else if (!strcmp(mode, "steady"))
 		steady_mode();
 	else
-		busy_mode();
+		busy_mode(!strcmp(mode, "forking"));
 	return 0;
 }

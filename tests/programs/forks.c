@@ -6,7 +6,8 @@
  *   grandchild  a child of the child as well
  *   orphan      the parent exits; the child passes the gates
  *   serial      101 children, one after another, that free and allocate and exit
- *   many        11 children at a time
+ *   many N      N children at a time
+ *   chain N     a child of a child of ... N deep; the last one frees and allocates
  *   exec        the child executes a new image, which allocates
  *   vfork       the same by vfork; the child allocates before, in the parent's memory
  *   self        the process itself executes a new image, which passes its gates
@@ -27,7 +28,6 @@
 
 #define SHARED_CNT 1009
 #define SERIAL_CNT 101
-#define MANY_CNT   11
 
 static void *shared[SHARED_CNT];
 static int done_pipe[2];
@@ -220,21 +220,38 @@ static NOINLINE void serial_mode(void)
 	gate("DONE serial");
 }
 
-static void many_mode(void)
+static void many_mode(long count)
 {
 	alloc_shared();
 	gate("DONE shared");
-	for (int i = 0; i < MANY_CNT; i++)
+	for (long i = 0; i < count; i++)
 		if (fork() == 0) {
 			free_shared(0, 211);
 			say_done();
 			wait_turn();
 			_exit(0);
 		}
-	for (int i = 0; i < MANY_CNT; i++)
+	for (long i = 0; i < count; i++)
 		wait_done();
 	free_shared(100, 501);
 	gate("DONE many");
+}
+
+static void chain_mode(long depth)
+{
+	alloc_shared();
+	gate("DONE shared");
+	for (long i = 0; i < depth; i++)
+		if (fork()) {
+			if (i)
+				wait_turn();
+			gate("DONE chain %d", (int)wait_done());
+			return;
+		}
+	free_shared(0, 211);
+	alloc_in_child();
+	say_done();
+	wait_turn();
 }
 
 static void exec_image(char **argv)
@@ -305,7 +322,9 @@ int main(int argc, char **argv)
 	else if (!strcmp(mode, "serial"))
 		serial_mode();
 	else if (!strcmp(mode, "many"))
-		many_mode();
+		many_mode(gate_arg(argc, argv, 2, 11));
+	else if (!strcmp(mode, "chain"))
+		chain_mode(gate_arg(argc, argv, 2, 3));
 	else if (!strcmp(mode, "exec"))
 		exec_mode(argv, 0);
 	else if (!strcmp(mode, "vfork"))

@@ -67,7 +67,7 @@ static NOINLINE void deep(int depth)
 	__asm__ volatile("" ::: "memory");
 }
 
-static void *use_library(const char *path)
+static NOINLINE void *use_library(const char *path)
 {
 	void (*leak)(void);
 	void (*calls)(void (*)(void));

@@ -196,15 +196,8 @@ static void handle_fd(struct agent *agent, enum agent_fd which)
 
 static bool let_command_go(struct agent *agent)
 {
-	int err;
+	int err = launch__go(&agent->launch);
 
-	if (!tracer__file_cnt(agent->tracer)) {
-		char why[256];
-
-		agent__explain_no_allocator(agent, agent->opts->command[0], why, sizeof(why));
-		agent__say(agent, -1, "%s", why);
-	}
-	err = launch__go(&agent->launch);
 	if (err)
 		agent__say(agent, -1, "cannot execute %s: %s", agent->opts->command[0],
 			   strerror(-err));
@@ -235,17 +228,18 @@ static int end_command(struct agent *agent)
 
 static void say_start(const struct agent *agent)
 {
-	const char *mode = tracer__mode(agent->tracer);
+	uint32_t probes = tracer__probe_cnt(agent->tracer), files = tracer__file_cnt(agent->tracer);
 	const struct tracee *first = tracees__first(agent->tracees);
+	const char *name = agent->launch.pid ? agent->opts->command[0] : first->comm;
+	char why[256];
 
-	if (agent->launch.pid)
-		agent__say(agent, 0, "tracing %s (pid %d): %u allocator functions in %u files, by %s",
-			   agent->opts->command[0], (int)agent->launch.pid,
-			   tracer__probe_cnt(agent->tracer), tracer__file_cnt(agent->tracer), mode);
-	else
-		agent__say(agent, 0, "tracing pid %d (%s)%s: %u allocator functions in %u files, by %s",
-			   (int)first->pid, first->comm, agent->pid_cnt > 1 ? " and others" : "",
-			   tracer__probe_cnt(agent->tracer), tracer__file_cnt(agent->tracer), mode);
+	agent__say(agent, 0, "tracing pid %d (%s)%s: %u allocator functions in %u file%s, by %s",
+		   (int)first->pid, name, agent->pid_cnt > 1 ? " and others" : "", probes, files,
+		   files == 1 ? "" : "s", tracer__mode(agent->tracer));
+	if (files)
+		return;
+	agent__explain_no_allocator(agent, name, why, sizeof(why));
+	agent__say(agent, -1, "%s", why);
 }
 
 int agent__run(struct agent *agent)
@@ -253,9 +247,9 @@ int agent__run(struct agent *agent)
 	struct epoll_event events[FD_CNT];
 	int code = EXIT_DONE;
 
-	say_start(agent);
 	if (agent->launch.pid && !let_command_go(agent))
 		return EXIT_FAILED;
+	say_start(agent);
 	while (!agent->is_over) {
 		int n = epoll_wait(agent->epoll_fd, events, FD_CNT, -1);
 

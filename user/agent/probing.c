@@ -194,7 +194,9 @@ bool agent__probe_objects(struct agent *agent)
 		if (n < 0)
 			say_failure(agent, path, n);
 		else
-			agent__say(agent, -1, "no allocator function found in %s%s", path,
+			agent__say(agent, -1, "no allocator function%s%s%s found in %s%s",
+				   agent->opts->prefix[0] ? " with the prefix '" : "",
+				   agent->opts->prefix, agent->opts->prefix[0] ? "'" : "", path,
 				   agent->found);
 		return false;
 	}

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include <stdio.h>
+
 #include "agent/agent.h"
 #include "cli/options.h"
 
@@ -12,7 +14,8 @@ int main(int argc, char **argv)
 	case OPTIONS_RUN:
 		break;
 	case OPTIONS_DONE:
-		return EXIT_DONE;
+		/* A full disk must not look like success. */
+		return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 	case OPTIONS_BAD:
 		return EXIT_USAGE;
 	}

@@ -175,6 +175,7 @@ static void search__drop_doubtful(struct search *s)
 
 /* -- where to probe them -- */
 
+/* Never at or behind the next function's entry: no two functions share a place. */
 static int place(const struct elf_image *img, const struct found *f, uint8_t *code,
 		 struct placement *out)
 {
@@ -219,23 +220,7 @@ static int by_probe_offset(const void *a, const void *b)
 {
 	const struct probe_point *pa = a, *pb = b;
 
-	if (pa->probe_offset != pb->probe_offset)
-		return pa->probe_offset < pb->probe_offset ? -1 : 1;
-	return pa->func_offset < pb->func_offset ? -1 : pa->func_offset > pb->func_offset;
-}
-
-/* Two functions that meet in one instruction: the nearer to it keeps the probe. */
-static void drop_doubles(struct probe_points *points)
-{
-	uint32_t kept = 0;
-
-	for (uint32_t i = 0; i < points->cnt; i++) {
-		bool last = i + 1 == points->cnt;
-
-		if (last || points->points[i].probe_offset != points->points[i + 1].probe_offset)
-			points->points[kept++] = points->points[i];
-	}
-	points->cnt = kept;
+	return pa->probe_offset < pb->probe_offset ? -1 : pa->probe_offset > pb->probe_offset;
 }
 
 static int place_all(const struct elf_image *img, const struct search *s, struct probe_points *out)
@@ -255,7 +240,6 @@ static int place_all(const struct elf_image *img, const struct search *s, struct
 	if (err)
 		return err;
 	qsort(out->points, out->cnt, sizeof(*out->points), by_probe_offset);
-	drop_doubles(out);
 	for (uint32_t i = 0; i < out->cnt; i++) {
 		out->has_alloc |= allocates(out->points[i].func);
 		out->has_free |= out->points[i].func == UF_FREE;

@@ -26,7 +26,10 @@ struct elf_symbol {
 	bool is_local;         /* STB_LOCAL: static, or hidden by the linker */
 };
 
-/* fd stays the caller's and may be closed. NULL with errno: ENOEXEC no (supported, 64-bit, little-endian) ELF. */
+/*
+ * fd stays the caller's and may be closed. NULL with errno: ENOEXEC no ELF, or none that is
+ * supported (64-bit little-endian program or library of a known architecture).
+ */
 struct elf_image *elf_image__open_fd(int fd);
 /* Takes NULL. */
 void elf_image__free(struct elf_image *img);

@@ -176,8 +176,6 @@ static const char *x86__stop(const ZydisDecodedInstruction *zi, const ZydisDecod
 	default:
 		break;
 	}
-	if (zi->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
-		return "is a branch";
 	if (zi->mnemonic == ZYDIS_MNEMONIC_UD0 || zi->mnemonic == ZYDIS_MNEMONIC_UD1 ||
 	    zi->mnemonic == ZYDIS_MNEMONIC_UD2 || zi->mnemonic == ZYDIS_MNEMONIC_HLT)
 		return "is a trap";

@@ -26,7 +26,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "sym/elf_file.h"
+#include "sym/elf_handle.h"
 
 #define MAX_CRC_BYTES ((size_t)4 << 30)
 #define CRC_CHUNK     (64 << 10)
@@ -93,34 +93,37 @@ static bool has_crc(int fd, uint32_t want)
 	return got == 0 && crc == want;
 }
 
-static bool has_build_id(const struct elf_file *file, const char *want)
+static bool has_build_id(const struct elf_handle *file, const char *want)
 {
 	char hex[BUILD_ID_MAX_HEX];
 
-	elf_file__build_id(file, hex);
+	elf_handle__build_id(file, hex);
 	return !strcmp(hex, want);
 }
 
-static struct elf_file *try(const struct root *root, const char *path, const struct proof *proof)
+static struct elf_handle *try(const struct root *root, const char *path, const struct proof *proof)
 {
-	struct elf_file *file = NULL;
+	struct elf_handle *file = NULL;
 	int fd = open_regular(root, path);
 
 	if (fd < 0)
 		return NULL;
 	if (proof->build_id || has_crc(fd, proof->crc))
-		file = elf_file__open_fd(fd);
+		file = elf_handle__open_fd(fd);
 	close(fd);
 	if (file && proof->build_id && !has_build_id(file, proof->build_id)) {
-		elf_file__free(file);
+		elf_handle__free(file);
 		file = NULL;
 	}
 	return file;
 }
 
-__attribute__((format(printf, 3, 4)))
-static struct elf_file *try_format(const struct root *root, const struct proof *proof,
-				   const char *format, ...)
+static struct elf_handle *try_format(const struct root *root, const struct proof *proof,
+				     const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static struct elf_handle *try_format(const struct root *root, const struct proof *proof,
+				     const char *format, ...)
 {
 	char path[PATH_MAX];
 	va_list args;
@@ -151,8 +154,8 @@ static int find_roots(const char *path, struct root roots[2])
 	return 2;
 }
 
-static struct elf_file *by_build_id(const struct root *root, const char *debug_root,
-				    const char *build_id)
+static struct elf_handle *by_build_id(const struct root *root, const char *debug_root,
+				      const char *build_id)
 {
 	const struct proof proof = {.build_id = build_id};
 
@@ -169,12 +172,12 @@ static int dir_length(const char *path)
 	return slash ? (int)(slash - path) : -1;
 }
 
-static struct elf_file *by_link(const struct root *root, const struct debug_query *query,
-				bool beside)
+static struct elf_handle *by_link(const struct root *root, const struct debug_query *query,
+				  bool beside)
 {
 	const struct proof proof = {.crc = query->link_crc};
 	const char *dir = root->inner, *name = query->link_name;
-	struct elf_file *file = NULL;
+	struct elf_handle *file = NULL;
 	int len = dir_length(dir);
 
 	if (len < 0) {
@@ -191,11 +194,11 @@ static struct elf_file *by_link(const struct root *root, const struct debug_quer
 	return file;
 }
 
-struct elf_file *debug_file__find(const struct debug_query *query)
+struct elf_handle *debug_file__find(const struct debug_query *query)
 {
 	/* A link is a bare name; with a slash it would reach anywhere. */
 	bool has_link = query->link_name[0] && !strchr(query->link_name, '/');
-	struct elf_file *file = NULL;
+	struct elf_handle *file = NULL;
 	struct root roots[2];
 	int cnt = find_roots(query->path, roots);
 
@@ -210,11 +213,11 @@ struct elf_file *debug_file__find(const struct debug_query *query)
 }
 
 /* dwz names the file relative to the one it was split off from. */
-static struct elf_file *alt_by_name(const struct root *root, const struct debug_query *query,
-				    const char *name, const char *build_id)
+static struct elf_handle *alt_by_name(const struct root *root, const struct debug_query *query,
+				      const char *name, const char *build_id)
 {
 	const struct proof proof = {.build_id = build_id};
-	struct elf_file *file = NULL;
+	struct elf_handle *file = NULL;
 	int len = dir_length(root->inner);
 
 	if (name[0] == '/')
@@ -231,14 +234,15 @@ static struct elf_file *alt_by_name(const struct root *root, const struct debug_
 	return file;
 }
 
-struct elf_file *debug_file__find_alt(const struct debug_query *query, const struct elf_file *from)
+struct elf_handle *debug_file__find_alt(const struct debug_query *query,
+					const struct elf_handle *from)
 {
 	char name[PATH_MAX], build_id[BUILD_ID_MAX_HEX];
-	struct elf_file *file = NULL;
+	struct elf_handle *file = NULL;
 	struct root roots[2];
 	int cnt;
 
-	if (!elf_file__altlink(from, name, sizeof(name), build_id)) {
+	if (!elf_handle__altlink(from, name, sizeof(name), build_id)) {
 		cnt = find_roots(query->path, roots);
 		for (int i = 0; i < cnt && !file; i++)
 			file = by_build_id(&roots[i], query->debug_root, build_id);

@@ -11,7 +11,7 @@
  * debuglink.
  */
 
-struct elf_file;
+struct elf_handle;
 
 struct debug_query {
 	const char *debug_root;
@@ -22,12 +22,12 @@ struct debug_query {
 };
 
 /* NULL with errno: ENOENT if there is none, ENOMEM. */
-struct elf_file *debug_file__find(const struct debug_query *query);
+struct elf_handle *debug_file__find(const struct debug_query *query);
 /*
  * The file that .gnu_debugaltlink of file names. query is that of the module;
  * file is what debug_file__find() gave for it, or the module itself.
  */
-struct elf_file *debug_file__find_alt(const struct debug_query *query,
-				      const struct elf_file *file);
+struct elf_handle *debug_file__find_alt(const struct debug_query *query,
+					const struct elf_handle *file);
 
 #endif

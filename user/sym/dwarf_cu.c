@@ -21,7 +21,7 @@
 
 struct dwarf_cu {
 	Dwarf *dbg;
-	struct lines *lines;   /* NULL: none */
+	struct lines *lines; /* NULL: none */
 	struct scopes *scopes;
 };
 

@@ -13,19 +13,21 @@
 
 #include <dwarf.h>
 #include <elf.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sym/array.h"
-#include "sym/elf_file.h"
+#include "sym/elf_handle.h"
 
-#define MAX_UNITS	   (1u << 20)
-#define MAX_RANGES	   (4u << 20)
-#define MAX_RANGE_STEPS	   (16u << 20)
-#define MAX_STEPS_BACK	   64
-#define LINE_LIMIT_SHARE   64	/* libdw makes up to 100 times the line program's bytes of it */
-#define LIBDW_UNIT_BYTES   1024 /* a guess, with its share of the abbreviations */
+#define MAX_UNITS	 (1u << 20)
+#define MAX_RANGES	 (4u << 20)
+#define MAX_RANGE_STEPS	 (16u << 20)
+#define MAX_STEPS_BACK	 64
+#define LINE_LIMIT_SHARE 64   /* libdw makes up to 100 times the line program's bytes of it */
+#define LINE_LIMIT_MIN	 ((size_t)64 << 10)
+#define LIBDW_UNIT_BYTES 1024 /* a guess, with its share of the abbreviations */
 
 struct unit {
 	Dwarf_Off die;
@@ -40,7 +42,7 @@ struct unit_range {
 };
 
 struct dwarf_index {
-	struct elf_file *file, *alt_file;
+	struct elf_handle *file, *alt_file;
 	Dwarf *dbg, *alt;
 	Elf *stub; /* stands in for alt */
 	const struct elf_layout *layout;
@@ -55,6 +57,7 @@ struct dwarf_index {
 };
 
 /* An ELF file whose only debug section is a .debug_line of one byte. */
+/* clang-format off */
 static const struct {
 	Elf64_Ehdr ehdr;
 	Elf64_Shdr shdrs[3];
@@ -62,11 +65,7 @@ static const struct {
 } stub_image = {
 	.ehdr = {
 		.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64,
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-			    ELFDATA2LSB,
-#else
-			    ELFDATA2MSB,
-#endif
+			    __BYTE_ORDER == __LITTLE_ENDIAN ? ELFDATA2LSB : ELFDATA2MSB,
 			    EV_CURRENT},
 		.e_type = ET_EXEC,
 		.e_version = EV_CURRENT,
@@ -84,11 +83,12 @@ static const struct {
 	},
 	.names = "\0.debug_line\0.shstrtab",
 };
+/* clang-format on */
 
 static int add_range(struct dwarf_index *index, uint64_t start, uint64_t end)
 {
 	void *grown = array__grow(index->ranges, sizeof(*index->ranges), index->range_cnt,
-			   &index->range_cap, MAX_RANGES);
+				  &index->range_cap, MAX_RANGES);
 
 	if (!grown)
 		return -errno;
@@ -109,7 +109,7 @@ static int add_unit(struct dwarf_index *index, Dwarf_Die *cudie)
 	int err;
 
 	grown = array__grow(index->units, sizeof(*index->units), index->unit_cnt, &index->unit_cap,
-		     MAX_UNITS);
+			    MAX_UNITS);
 	if (!grown)
 		return -errno;
 	index->units = grown;
@@ -163,7 +163,7 @@ static int load_units(struct dwarf_index *index)
 static int open_alt(struct dwarf_index *index)
 {
 	if (index->alt_file)
-		index->alt = dwarf_begin_elf(elf_file__elf(index->alt_file), DWARF_C_READ, NULL);
+		index->alt = dwarf_begin_elf(elf_handle__elf(index->alt_file), DWARF_C_READ, NULL);
 	if (!index->alt) {
 		index->stub = elf_memory((char *)&stub_image, sizeof(stub_image));
 		index->alt = dwarf_begin_elf(index->stub, DWARF_C_READ, NULL);
@@ -176,28 +176,28 @@ static int open_alt(struct dwarf_index *index)
 
 static int open_dwarf(struct dwarf_index *index)
 {
-	uint64_t bytes = elf_file__debug_bytes(index->file, index->limit_bytes), alt_bytes = 0;
+	uint64_t bytes = elf_handle__debug_bytes(index->file, index->limit_bytes), alt_bytes = 0;
 
 	if (bytes > index->limit_bytes)
 		return -EFBIG;
 	if (index->alt_file)
-		alt_bytes = elf_file__debug_bytes(index->alt_file, index->limit_bytes - bytes);
+		alt_bytes = elf_handle__debug_bytes(index->alt_file, index->limit_bytes - bytes);
 	if (alt_bytes > index->limit_bytes - bytes)
 		return -EFBIG;
 	index->section_bytes = bytes + alt_bytes;
-	index->dbg = dwarf_begin_elf(elf_file__elf(index->file), DWARF_C_READ, NULL);
+	index->dbg = dwarf_begin_elf(elf_handle__elf(index->file), DWARF_C_READ, NULL);
 	return index->dbg ? open_alt(index) : -ENOENT;
 }
 
-struct dwarf_index *dwarf_index__new(struct elf_file *file, struct elf_file *alt,
+struct dwarf_index *dwarf_index__new(struct elf_handle *file, struct elf_handle *alt,
 				     const struct elf_layout *layout, size_t limit_bytes)
 {
 	struct dwarf_index *index = calloc(1, sizeof(*index));
 	int err;
 
 	if (!index) {
-		elf_file__free(file);
-		elf_file__free(alt);
+		elf_handle__free(file);
+		elf_handle__free(alt);
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -205,7 +205,7 @@ struct dwarf_index *dwarf_index__new(struct elf_file *file, struct elf_file *alt
 	index->alt_file = alt;
 	index->layout = layout;
 	index->limit_bytes = limit_bytes;
-	err = elf_file__has_dwarf(file) ? open_dwarf(index) : -ENOENT;
+	err = elf_handle__has_dwarf(file) ? open_dwarf(index) : -ENOENT;
 	if (!err)
 		err = load_units(index);
 	if (!err)
@@ -227,20 +227,22 @@ void dwarf_index__free(struct dwarf_index *index)
 	dwarf_end(index->alt);
 	if (index->stub)
 		elf_end(index->stub);
-	elf_file__free(index->file);
-	elf_file__free(index->alt_file);
+	elf_handle__free(index->file);
+	elf_handle__free(index->alt_file);
 	free(index);
 }
 
 static struct dwarf_cu *unit_index(struct dwarf_index *index, struct unit *unit)
 {
+	size_t line_limit = index->limit_bytes / LINE_LIMIT_SHARE;
 	Dwarf_Die cudie;
 
 	if (unit->cu || unit->is_bad)
 		return unit->cu;
+	if (line_limit < LINE_LIMIT_MIN)
+		line_limit = LINE_LIMIT_MIN;
 	if (dwarf_offdie(index->dbg, unit->die, &cudie))
-		unit->cu = dwarf_cu__new(&cudie, index->layout,
-					 index->limit_bytes / LINE_LIMIT_SHARE);
+		unit->cu = dwarf_cu__new(&cudie, index->layout, line_limit);
 	if (unit->cu)
 		index->cu_bytes += dwarf_cu__bytes(unit->cu);
 	else

@@ -12,7 +12,7 @@
  * each indexed when the first address in it is looked up.
  */
 
-struct elf_file;
+struct elf_handle;
 struct elf_layout;
 struct dwarf_index;
 
@@ -22,7 +22,7 @@ struct dwarf_index;
  * caller's and must live longer. Returns NULL with errno: ENOENT without DWARF,
  * EFBIG if the debug sections alone exceed limit_bytes.
  */
-struct dwarf_index *dwarf_index__new(struct elf_file *file, struct elf_file *alt,
+struct dwarf_index *dwarf_index__new(struct elf_handle *file, struct elf_handle *alt,
 				     const struct elf_layout *layout, size_t limit_bytes);
 /* Takes NULL. */
 void dwarf_index__free(struct dwarf_index *index);

@@ -28,7 +28,7 @@ struct lines {
 	size_t row_cnt, libdw_row_cnt;
 	Dwarf_Files *files; /* libdw's */
 	size_t file_cnt;
-	const char **names; /* interned, filled by the first who asks */
+	const char **names;   /* interned, filled by the first who asks */
 	const char *comp_dir; /* in libdw's data; NULL if unknown */
 };
 
@@ -66,8 +66,7 @@ static uint64_t program_bytes(Dwarf_Die *cudie)
 	if (!dwarf_attr(cudie, DW_AT_stmt_list, &attr) || dwarf_formudata(&attr, &offset))
 		return UINT64_MAX;
 	data = line_section(elf);
-	if (!ident || !data || data->d_size < sizeof(head) ||
-	    offset > data->d_size - sizeof(head))
+	if (!ident || !data || data->d_size < sizeof(head) || offset > data->d_size - sizeof(head))
 		return UINT64_MAX;
 	memcpy(head, (const char *)data->d_buf + offset, sizeof(head));
 	if (!memcmp(head, "\xff\xff\xff\xff", 4)) {

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sym/elf_file.h"
+#include "sym/elf_handle.h"
 #include "sym/symtab.h"
 
 #define MAX_TABLE_BYTES ((size_t)64 << 20)
@@ -55,13 +55,13 @@ static bool slot_name(const Elf_Data *syms, const Elf_Data *strs, uint64_t index
 }
 
 /* Slots that a SHT_RELA section fills with the address of a named symbol. */
-static int add_relocations(struct slots *slots, const struct elf_file *file, Elf_Scn *scn,
+static int add_relocations(struct slots *slots, const struct elf_handle *file, Elf_Scn *scn,
 			   const GElf_Shdr *shdr)
 {
-	Elf *elf = elf_file__elf(file);
+	Elf *elf = elf_handle__elf(file);
 	Elf_Scn *sym_scn = elf_getscn(elf, shdr->sh_link);
-	Elf_Data *syms = sym_scn ? elf_file__data(file, sym_scn, MAX_TABLE_BYTES) : NULL;
-	Elf_Data *relas = elf_file__data(file, scn, MAX_TABLE_BYTES);
+	Elf_Data *syms = sym_scn ? elf_handle__data(file, sym_scn, MAX_TABLE_BYTES) : NULL;
+	Elf_Data *relas = elf_handle__data(file, scn, MAX_TABLE_BYTES);
 	Elf_Scn *str_scn;
 	Elf_Data *strs;
 	GElf_Shdr sym_shdr;
@@ -72,7 +72,7 @@ static int add_relocations(struct slots *slots, const struct elf_file *file, Elf
 	if (!syms || !relas || !gelf_getshdr(sym_scn, &sym_shdr))
 		return 0;
 	str_scn = elf_getscn(elf, sym_shdr.sh_link);
-	strs = str_scn ? elf_file__data(file, str_scn, MAX_TABLE_BYTES) : NULL;
+	strs = str_scn ? elf_handle__data(file, str_scn, MAX_TABLE_BYTES) : NULL;
 	cnt = relas->d_size / sizeof(Elf64_Rela);
 	if (!strs || !cnt)
 		return 0;
@@ -92,7 +92,7 @@ static int add_relocations(struct slots *slots, const struct elf_file *file, Elf
 	return 0;
 }
 
-static int collect_slots(struct slots *slots, const struct elf_file *file)
+static int collect_slots(struct slots *slots, const struct elf_handle *file)
 {
 	static const char *const sections[] = {".rela.plt", ".rela.dyn"};
 	GElf_Shdr shdr;
@@ -100,7 +100,7 @@ static int collect_slots(struct slots *slots, const struct elf_file *file)
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]) && !err; i++) {
-		scn = elf_file__section(file, sections[i], &shdr);
+		scn = elf_handle__section(file, sections[i], &shdr);
 		if (scn && shdr.sh_type == SHT_RELA)
 			err = add_relocations(slots, file, scn, &shdr);
 	}
@@ -161,11 +161,11 @@ static int add_stub(struct symtab *tab, const struct slots *slots, uint64_t slot
 			   GELF_ST_INFO(STB_LOCAL, STT_FUNC));
 }
 
-static int add_stubs(struct symtab *tab, const struct slots *slots, const struct elf_file *file,
+static int add_stubs(struct symtab *tab, const struct slots *slots, const struct elf_handle *file,
 		     Elf_Scn *scn, const GElf_Shdr *shdr)
 {
-	Elf_Data *data = elf_file__data(file, scn, MAX_TABLE_BYTES);
-	bool is_arm = elf_file__machine(file) == EM_AARCH64;
+	Elf_Data *data = elf_handle__data(file, scn, MAX_TABLE_BYTES);
+	bool is_arm = elf_handle__machine(file) == EM_AARCH64;
 	/* Eager binding without IBT packs .plt.got into 8 bytes each. aarch64's .plt has a
 	 * header of 32 bytes, and stubs of 16, or 24 where BTI is on: step by instructions. */
 	size_t step = is_arm ? 4 : shdr->sh_entsize == 8 ? 8 : STUB_BYTES;
@@ -178,16 +178,17 @@ static int add_stubs(struct symtab *tab, const struct slots *slots, const struct
 		size_t left = data->d_size - at;
 		size_t len = left < stub_bytes ? left : stub_bytes;
 
-		err = add_stub(tab, slots, is_arm ? arm_slot(code, len, vaddr) :
-			       x86_slot(code, len, vaddr), vaddr, stub_bytes);
+		err = add_stub(tab, slots,
+			       is_arm ? arm_slot(code, len, vaddr) : x86_slot(code, len, vaddr),
+			       vaddr, stub_bytes);
 	}
 	return err;
 }
 
-int plt__add_symbols(struct symtab *tab, const struct elf_file *file)
+int plt__add_symbols(struct symtab *tab, const struct elf_handle *file)
 {
 	static const char *const sections[] = {".plt", ".plt.got", ".plt.sec"};
-	unsigned int machine = elf_file__machine(file);
+	unsigned int machine = elf_handle__machine(file);
 	struct slots slots = {0};
 	GElf_Shdr shdr;
 	Elf_Scn *scn;
@@ -197,7 +198,7 @@ int plt__add_symbols(struct symtab *tab, const struct elf_file *file)
 		return 0;
 	err = collect_slots(&slots, file);
 	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]) && !err; i++) {
-		scn = elf_file__section(file, sections[i], &shdr);
+		scn = elf_handle__section(file, sections[i], &shdr);
 		if (scn)
 			err = add_stubs(tab, &slots, file, scn, &shdr);
 	}

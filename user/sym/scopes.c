@@ -18,13 +18,13 @@
 #include <string.h>
 
 #include "sym/array.h"
-#include "sym/elf_file.h"
+#include "sym/elf_handle.h"
 
-#define MAX_DEPTH	   128
-#define MAX_DIES	   (32u << 20)
-#define MAX_SCOPES	   (1u << 20)
-#define MAX_INTERVALS	   (2u << 20)
-#define MAX_RANGE_STEPS	   (8u << 20) /* of all DIEs together, ranges of no code included */
+#define MAX_DEPTH	128
+#define MAX_DIES	(32u << 20)
+#define MAX_SCOPES	(1u << 20)
+#define MAX_INTERVALS	(2u << 20)
+#define MAX_RANGE_STEPS (8u << 20) /* of all DIEs together, ranges of no code included */
 
 struct interval {
 	uint64_t start, end;
@@ -61,7 +61,7 @@ struct walk {
 static int add_interval(struct walk *walk, uint64_t start, uint64_t end, uint32_t scope)
 {
 	void *grown = array__grow(walk->intervals, sizeof(*walk->intervals), walk->interval_cnt,
-			   &walk->interval_cap, MAX_INTERVALS);
+				  &walk->interval_cap, MAX_INTERVALS);
 
 	if (!grown)
 		return -errno;
@@ -121,7 +121,7 @@ static int add_scope(struct walk *walk, Dwarf_Die *die, bool is_inlined, uint32_
 	int cnt;
 
 	grown = array__grow(out->scopes, sizeof(*out->scopes), out->scope_cnt, &out->scope_cap,
-		     MAX_SCOPES);
+			    MAX_SCOPES);
 	if (!grown)
 		return -errno;
 	out->scopes = grown;
@@ -198,8 +198,9 @@ static const unsigned char *unit_end(Dwarf_Die *cudie)
 	Dwarf_Half version;
 	Dwarf *dbg = dwarf_cu_getdwarf(cudie->cu);
 
-	if (dwarf_next_unit(dbg, cu_offset, &next_offset, &header_bytes, &version, NULL, NULL,
-			    NULL, NULL, NULL) || next_offset < die_offset)
+	if (dwarf_next_unit(dbg, cu_offset, &next_offset, &header_bytes, &version, NULL, NULL, NULL,
+			    NULL, NULL) ||
+	    next_offset < die_offset)
 		return cudie->addr;
 	return (const unsigned char *)cudie->addr + (next_offset - die_offset);
 }
@@ -258,8 +259,8 @@ static int emit(struct scopes *out, uint64_t start, uint32_t scope)
 	}
 	if (last && last->scope == scope)
 		return 0;
-	grown = array__grow(out->segments, sizeof(*out->segments), out->segment_cnt, &out->segment_cap,
-		     2 * MAX_INTERVALS);
+	grown = array__grow(out->segments, sizeof(*out->segments), out->segment_cnt,
+			    &out->segment_cap, 2 * MAX_INTERVALS);
 	if (!grown)
 		return -errno;
 	out->segments = grown;

@@ -22,7 +22,7 @@
 #include "sym/debug_file.h"
 #include "sym/demangle.h"
 #include "sym/dwarf_index.h"
-#include "sym/elf_file.h"
+#include "sym/elf_handle.h"
 #include "sym/plt.h"
 #include "sym/str_pool.h"
 #include "sym/symtab.h"
@@ -42,7 +42,7 @@ struct sym_module {
 	char link_name[MAX_LINK_NAME];
 	uint32_t link_crc;
 	struct symtab *symbols;
-	struct elf_file *own_debug; /* the file itself, if it has DWARF */
+	struct elf_handle *own_debug; /* the file itself, if it has DWARF */
 	struct dwarf_index *dwarf;
 	uint64_t used_at;	/* value of the symbolizer's clock */
 	bool has_no_debug;	/* searched in vain, or it was of no use */
@@ -64,8 +64,8 @@ struct symbolizer *symbolizer__new(const struct symbolizer_opts *opts)
 
 	if (!sym)
 		return NULL;
-	sym->limit_bytes = opts && opts->cache_limit_bytes ? opts->cache_limit_bytes :
-							     DEFAULT_LIMIT_BYTES;
+	sym->limit_bytes =
+		opts && opts->cache_limit_bytes ? opts->cache_limit_bytes : DEFAULT_LIMIT_BYTES;
 	sym->debug_root = strdup(root);
 	sym->names = str_pool__new();
 	if (sym->debug_root && sym->names)
@@ -80,7 +80,7 @@ static void free_module(struct sym_module *mod)
 	if (!mod)
 		return;
 	dwarf_index__free(mod->dwarf);
-	elf_file__free(mod->own_debug);
+	elf_handle__free(mod->own_debug);
 	symtab__free(mod->symbols);
 	free(mod->image);
 	free(mod->path);
@@ -133,7 +133,7 @@ static size_t symbol_budget(const struct symbolizer *sym)
 	return used < limit ? limit - used : 0;
 }
 
-static int load_symbols(struct sym_module *mod, const struct elf_file *file, size_t budget)
+static int load_symbols(struct sym_module *mod, const struct elf_handle *file, size_t budget)
 {
 	int err;
 
@@ -172,35 +172,35 @@ static struct sym_module *find_same(struct symbolizer *sym, const struct sym_mod
 
 /* Fills mod from the file. Returns the module to use: mod, an older one of the same, or NULL. */
 static struct sym_module *load_module(struct symbolizer *sym, struct sym_module *mod,
-				      const struct elf_file *file)
+				      const struct elf_handle *file)
 {
 	struct sym_module *same;
 	int err;
 
-	if (!elf_file__is_loadable(file)) {
+	if (!elf_handle__is_loadable(file)) {
 		errno = ENOEXEC;
 		return NULL;
 	}
-	mod->size_bytes = elf_file__size_bytes(file);
-	elf_file__layout(file, &mod->layout);
-	elf_file__build_id(file, mod->build_id);
+	mod->size_bytes = elf_handle__size_bytes(file);
+	elf_handle__layout(file, &mod->layout);
+	elf_handle__build_id(file, mod->build_id);
 	same = find_same(sym, mod);
 	if (same)
 		return same;
-	if (elf_file__debuglink(file, mod->link_name, sizeof(mod->link_name), &mod->link_crc))
+	if (elf_handle__debuglink(file, mod->link_name, sizeof(mod->link_name), &mod->link_crc))
 		mod->link_name[0] = '\0';
 	err = load_symbols(mod, file, symbol_budget(sym));
 	if (err) {
 		errno = -err;
 		return NULL;
 	}
-	if (elf_file__has_dwarf(file))
-		mod->own_debug = elf_file__reopen(file);
+	if (elf_handle__has_dwarf(file))
+		mod->own_debug = elf_handle__reopen(file);
 	return mod;
 }
 
 static struct sym_module *add_module(struct symbolizer *sym, struct sym_module *mod,
-				     struct elf_file *file, const char *path)
+				     struct elf_handle *file, const char *path)
 {
 	struct sym_module *loaded = NULL;
 	int err;
@@ -209,7 +209,7 @@ static struct sym_module *add_module(struct symbolizer *sym, struct sym_module *
 	if (mod->path)
 		loaded = load_module(sym, mod, file);
 	err = errno;
-	elf_file__free(file);
+	elf_handle__free(file);
 	if (loaded == mod) {
 		mod->next = sym->modules;
 		sym->modules = mod;
@@ -230,11 +230,11 @@ static struct sym_module *fail_module(struct sym_module *mod, int err)
 struct sym_module *symbolizer__open_fd(struct symbolizer *sym, int fd, const char *path)
 {
 	struct sym_module *mod = calloc(1, sizeof(*mod));
-	struct elf_file *file;
+	struct elf_handle *file;
 
 	if (!mod)
 		return NULL;
-	file = elf_file__open_fd(fd);
+	file = elf_handle__open_fd(fd);
 	if (!file)
 		return fail_module(mod, errno);
 	return add_module(sym, mod, file, path);
@@ -244,7 +244,7 @@ struct sym_module *symbolizer__open_memory(struct symbolizer *sym, const void *i
 					   size_t size_bytes, const char *name)
 {
 	struct sym_module *mod = calloc(1, sizeof(*mod));
-	struct elf_file *file;
+	struct elf_handle *file;
 
 	if (!mod)
 		return NULL;
@@ -254,7 +254,7 @@ struct sym_module *symbolizer__open_memory(struct symbolizer *sym, const void *i
 	if (!mod->image)
 		return fail_module(mod, ENOMEM);
 	memcpy(mod->image, image, size_bytes);
-	file = elf_file__open_memory(mod->image, size_bytes);
+	file = elf_handle__open_memory(mod->image, size_bytes);
 	if (!file)
 		return fail_module(mod, errno);
 	return add_module(sym, mod, file, name);
@@ -272,9 +272,9 @@ const char *sym_module__path(const struct sym_module *mod)
 
 /* Adds the symbols of a separate debug file, read through a descriptor of their own. */
 static void load_debug_symbols(struct symbolizer *sym, struct sym_module *mod,
-			       const struct elf_file *file)
+			       const struct elf_handle *file)
 {
-	struct elf_file *again = elf_file__reopen(file);
+	struct elf_handle *again = elf_handle__reopen(file);
 	size_t budget = symbol_budget(sym) + symtab__bytes(mod->symbols);
 
 	mod->has_debug_symbols = true;
@@ -283,7 +283,7 @@ static void load_debug_symbols(struct symbolizer *sym, struct sym_module *mod,
 	symtab__set_limit(mod->symbols, budget);
 	symtab__add_elf(mod->symbols, again, &mod->layout);
 	symtab__seal(mod->symbols);
-	elf_file__free(again);
+	elf_handle__free(again);
 }
 
 static void load_dwarf(struct symbolizer *sym, struct sym_module *mod)
@@ -296,9 +296,9 @@ static void load_dwarf(struct symbolizer *sym, struct sym_module *mod)
 		.link_crc = mod->link_crc,
 	};
 	size_t symbols, limit;
-	struct elf_file *file;
+	struct elf_handle *file;
 
-	file = mod->own_debug ? elf_file__reopen(mod->own_debug) : debug_file__find(&query);
+	file = mod->own_debug ? elf_handle__reopen(mod->own_debug) : debug_file__find(&query);
 	if (file && !mod->own_debug && !mod->has_debug_symbols)
 		load_debug_symbols(sym, mod, file);
 	symbols = symbol_bytes(sym);
@@ -327,25 +327,23 @@ static void evict(struct symbolizer *sym)
 	}
 }
 
-static unsigned int leading_underscores(const char *name)
-{
-	return (unsigned int)strspn(name, "_");
-}
-
 /*
  * Whether the symbol at a function's start names it better than DWARF does: DWARF
  * has a bare name where the symbol has scope and parameters, or an internal one
- * (__libc_malloc) where the symbol has what callers write.
+ * (__libc_malloc, __GI___isoc99_vsscanf) where the symbol is what callers write.
  */
 static bool is_better_symbol(const struct sym_frame *frame, const struct dwarf_func *func,
 			     const struct symtab_hit *hit)
 {
+	size_t ours = strspn(frame->function, "_"), theirs = strspn(hit->name, "_");
+
 	if (!frame->function[0])
 		return true;
 	if (hit->vaddr != func->vaddr || func->is_mangled)
 		return false;
-	return hit->is_mangled ||
-	       leading_underscores(hit->name) < leading_underscores(frame->function);
+	if (hit->is_mangled || theirs < ours)
+		return true;
+	return ours && theirs == ours && strlen(hit->name) < strlen(frame->function);
 }
 
 /* Name and offset of the function itself, from the better of DWARF and symbols. */

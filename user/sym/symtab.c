@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "sym/demangle.h"
-#include "sym/elf_file.h"
+#include "sym/elf_handle.h"
 
 #define MAX_NAME_LEN	   4096
 #define MAX_TABLE_BYTES	   ((size_t)256 << 20)
@@ -173,20 +173,26 @@ static bool is_function(const GElf_Sym *sym, const char *name, size_t len)
 	       strcmp(name, "end");
 }
 
-/* Unsized symbols end with their section, or without one with the segment. */
-static uint64_t section_end(const struct elf_file *file, const GElf_Sym *sym, uint64_t code_end)
+/*
+ * Where a symbol without a size ends at the latest: with its section, or without
+ * section headers with the segment. 0 if the section holds no code: LTO leaves
+ * labels in .debug_info, whose small values look like addresses.
+ */
+static uint64_t section_limit(const struct elf_handle *file, const GElf_Sym *sym, uint64_t code_end)
 {
-	Elf_Scn *scn = elf_getscn(elf_file__elf(file), sym->st_shndx);
+	Elf_Scn *scn = elf_getscn(elf_handle__elf(file), sym->st_shndx);
 	GElf_Shdr shdr;
 
 	if (sym->st_shndx >= SHN_LORESERVE || !scn || !gelf_getshdr(scn, &shdr))
 		return code_end;
+	if (!(shdr.sh_flags & SHF_EXECINSTR))
+		return 0;
 	if (sym->st_value - shdr.sh_addr >= shdr.sh_size)
 		return code_end;
 	return shdr.sh_addr + shdr.sh_size < code_end ? shdr.sh_addr + shdr.sh_size : code_end;
 }
 
-static int add_symbol(struct symtab *tab, const struct elf_file *file,
+static int add_symbol(struct symtab *tab, const struct elf_handle *file,
 		      const struct elf_layout *layout, const GElf_Sym *sym, const Elf_Data *strs)
 {
 	uint64_t code_end, limit;
@@ -201,22 +207,22 @@ static int add_symbol(struct symtab *tab, const struct elf_file *file,
 	if (len == strs->d_size - sym->st_name || !is_function(sym, name, len))
 		return 0;
 	code_end = elf_layout__code_end(layout, sym->st_value);
-	if (!code_end)
+	limit = code_end ? section_limit(file, sym, code_end) : 0;
+	if (!limit)
 		return 0;
-	limit = sym->st_size ? code_end : section_end(file, sym, code_end);
 	/* memcpy@@GLIBC_2.14: the version is no part of the name. */
 	if (name[0] != '@')
 		len = strcspn(name, "@");
 	return symtab__add(tab, name, len, sym->st_value, sym->st_size, limit, sym->st_info);
 }
 
-static int add_section(struct symtab *tab, const struct elf_file *file,
+static int add_section(struct symtab *tab, const struct elf_handle *file,
 		       const struct elf_layout *layout, Elf_Scn *scn, const GElf_Shdr *shdr)
 {
-	Elf_Scn *str_scn = elf_getscn(elf_file__elf(file), shdr->sh_link);
-	Elf_Data *syms = elf_file__data(file, scn, MAX_TABLE_BYTES);
-	Elf_Data *strs = str_scn ? elf_file__data(file, str_scn, MAX_TABLE_BYTES) : NULL;
-	size_t entry_bytes = gelf_fsize(elf_file__elf(file), ELF_T_SYM, 1, EV_CURRENT);
+	Elf_Scn *str_scn = elf_getscn(elf_handle__elf(file), shdr->sh_link);
+	Elf_Data *syms = elf_handle__data(file, scn, MAX_TABLE_BYTES);
+	Elf_Data *strs = str_scn ? elf_handle__data(file, str_scn, MAX_TABLE_BYTES) : NULL;
+	size_t entry_bytes = gelf_fsize(elf_handle__elf(file), ELF_T_SYM, 1, EV_CURRENT);
 	GElf_Sym sym;
 	int err = 0;
 
@@ -228,7 +234,7 @@ static int add_section(struct symtab *tab, const struct elf_file *file,
 	return err;
 }
 
-int symtab__add_elf(struct symtab *tab, const struct elf_file *file,
+int symtab__add_elf(struct symtab *tab, const struct elf_handle *file,
 		    const struct elf_layout *layout)
 {
 	bool seen_symtab = false, seen_dynsym = false, *seen;
@@ -236,7 +242,7 @@ int symtab__add_elf(struct symtab *tab, const struct elf_file *file,
 	GElf_Shdr shdr;
 	int err = 0;
 
-	while (!err && (scn = elf_nextscn(elf_file__elf(file), scn))) {
+	while (!err && (scn = elf_nextscn(elf_handle__elf(file), scn))) {
 		if (!gelf_getshdr(scn, &shdr))
 			continue;
 		if (shdr.sh_type != SHT_SYMTAB && shdr.sh_type != SHT_DYNSYM)

@@ -12,7 +12,7 @@
  * One symbol an address: the best of its aliases.
  */
 
-struct elf_file;
+struct elf_handle;
 struct elf_layout;
 struct symtab;
 
@@ -35,7 +35,7 @@ void symtab__set_limit(struct symtab *tab, size_t max_bytes);
 int symtab__add(struct symtab *tab, const char *name, size_t name_len, uint64_t vaddr,
 		uint64_t size_bytes, uint64_t limit, unsigned int elf_info);
 /* Adds .symtab and .dynsym of a file whose addresses are those of the layout. */
-int symtab__add_elf(struct symtab *tab, const struct elf_file *file,
+int symtab__add_elf(struct symtab *tab, const struct elf_handle *file,
 		    const struct elf_layout *layout);
 /* Sorts what was added. To be called after adding and before looking up. */
 void symtab__seal(struct symtab *tab);

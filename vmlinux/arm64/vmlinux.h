@@ -260,6 +260,10 @@ struct bpf_iter__task {
 struct completion;
 struct fs_struct;
 
+typedef struct {
+	long unsigned int sig[1];
+} sigset_t;
+
 struct refcount_struct {
 	atomic_t refs;
 };
@@ -294,6 +298,7 @@ struct pid;
 struct nsproxy;
 struct signal_struct;
 struct css_set;
+struct uprobe_task;
 
 struct task_struct {
 	void *stack;
@@ -312,9 +317,11 @@ struct task_struct {
 	struct fs_struct *fs;
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
+	sigset_t blocked;
 	long unsigned int sas_ss_sp;
 	size_t sas_ss_size;
 	struct css_set *cgroups;
+	struct uprobe_task *utask;
 	refcount_t stack_refcount;
 	struct thread_struct thread;
 };
@@ -412,6 +419,12 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct return_instance;
+
+struct uprobe_task {
+	struct return_instance *return_instances;
+};
+
 struct vfsmount;
 struct dentry;
 
@@ -425,6 +438,16 @@ struct inode;
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+};
+
+struct xol_area {
+	long unsigned int vaddr;
+};
+
+struct return_instance {
+	long unsigned int stack;
+	long unsigned int orig_ret_vaddr;
+	struct return_instance *next;
 };
 
 struct linux_binprm {

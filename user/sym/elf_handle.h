@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
-#ifndef UNFREED_SYM_ELF_FILE_H
-#define UNFREED_SYM_ELF_FILE_H
+#ifndef UNFREED_SYM_ELF_HANDLE_H
+#define UNFREED_SYM_ELF_HANDLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,42 +31,42 @@ struct elf_layout {
 	unsigned int segment_cnt;
 };
 
-struct elf_file;
+struct elf_handle;
 
 /* Keeps a duplicate of fd. NULL with errno: ENOEXEC if no regular ELF file. */
-struct elf_file *elf_file__open_fd(int fd);
+struct elf_handle *elf_handle__open_fd(int fd);
 /* The image stays the caller's and must outlive the descriptor. */
-struct elf_file *elf_file__open_memory(const void *image, size_t size_bytes);
+struct elf_handle *elf_handle__open_memory(const void *image, size_t size_bytes);
 /* The same file again, without what libelf has read of it so far. */
-struct elf_file *elf_file__reopen(const struct elf_file *file);
+struct elf_handle *elf_handle__reopen(const struct elf_handle *file);
 /* Takes NULL. */
-void elf_file__free(struct elf_file *file);
+void elf_handle__free(struct elf_handle *file);
 
-Elf *elf_file__elf(const struct elf_file *file);
-size_t elf_file__size_bytes(const struct elf_file *file);
-bool elf_file__is_loadable(const struct elf_file *file); /* ET_EXEC or ET_DYN */
-unsigned int elf_file__machine(const struct elf_file *file);
-void elf_file__layout(const struct elf_file *file, struct elf_layout *layout);
+Elf *elf_handle__elf(const struct elf_handle *file);
+size_t elf_handle__size_bytes(const struct elf_handle *file);
+bool elf_handle__is_loadable(const struct elf_handle *file); /* ET_EXEC or ET_DYN */
+unsigned int elf_handle__machine(const struct elf_handle *file);
+void elf_handle__layout(const struct elf_handle *file, struct elf_layout *layout);
 
 /* Lower-case hex, "" if none. */
-void elf_file__build_id(const struct elf_file *file, char hex[BUILD_ID_MAX_HEX]);
+void elf_handle__build_id(const struct elf_handle *file, char hex[BUILD_ID_MAX_HEX]);
 /* .gnu_debuglink: name and CRC. .gnu_debugaltlink: name and build-id. -ENOENT if none. */
-int elf_file__debuglink(const struct elf_file *file, char *name, size_t size, uint32_t *crc);
-int elf_file__altlink(const struct elf_file *file, char *name, size_t size,
-		      char hex[BUILD_ID_MAX_HEX]);
+int elf_handle__debuglink(const struct elf_handle *file, char *name, size_t size, uint32_t *crc);
+int elf_handle__altlink(const struct elf_handle *file, char *name, size_t size,
+			char hex[BUILD_ID_MAX_HEX]);
 
 /* First section of the name, or NULL. */
-Elf_Scn *elf_file__section(const struct elf_file *file, const char *name, GElf_Shdr *shdr);
+Elf_Scn *elf_handle__section(const struct elf_handle *file, const char *name, GElf_Shdr *shdr);
 /* Name of a section; "" if unreadable. */
-const char *elf_file__section_name(const struct elf_file *file, const GElf_Shdr *shdr);
+const char *elf_handle__section_name(const struct elf_handle *file, const GElf_Shdr *shdr);
 /* Contents in host byte order; NULL if absent, compressed, or beyond max_bytes or the file. */
-Elf_Data *elf_file__data(const struct elf_file *file, Elf_Scn *scn, size_t max_bytes);
+Elf_Data *elf_handle__data(const struct elf_handle *file, Elf_Scn *scn, size_t max_bytes);
 /*
  * What libdw will hold of this file once it is opened: debug sections, raw and
  * decompressed. UINT64_MAX if that is more than max_bytes.
  */
-uint64_t elf_file__debug_bytes(const struct elf_file *file, uint64_t max_bytes);
-bool elf_file__has_dwarf(const struct elf_file *file);
+uint64_t elf_handle__debug_bytes(const struct elf_handle *file, uint64_t max_bytes);
+bool elf_handle__has_dwarf(const struct elf_handle *file);
 
 /* False if no segment contains it. */
 bool elf_layout__to_vaddr(const struct elf_layout *layout, uint64_t file_offset, uint64_t *vaddr);

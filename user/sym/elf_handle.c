@@ -4,7 +4,7 @@
  * back any of them, so "inside the file" is not enough of a check: each is held
  * against a maximum of ours before libelf allocates for it.
  */
-#include "sym/elf_file.h"
+#include "sym/elf_handle.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -19,7 +19,7 @@
 #define MAX_SHSTRTAB_BYTES ((size_t)16 << 20)
 #define MAX_LINK_BYTES	   ((size_t)8 << 10)
 
-struct elf_file {
+struct elf_handle {
 	Elf *elf;
 	int fd;		   /* ours; -1 for an image in memory */
 	const char *image; /* the caller's; NULL for a file */
@@ -28,7 +28,7 @@ struct elf_file {
 	size_t shstrndx; /* 0: section names are unusable */
 };
 
-static bool read_exact(const struct elf_file *file, uint64_t offset, void *buf, size_t len)
+static bool read_exact(const struct elf_handle *file, uint64_t offset, void *buf, size_t len)
 {
 	if (offset > file->size_bytes || len > file->size_bytes - offset)
 		return false;
@@ -49,7 +49,7 @@ static uint64_t get_uint(const unsigned char *bytes, unsigned int size, bool big
 }
 
 /* elf_begin() allocates for every section that the header claims: look at the claims first. */
-static int check_counts(const struct elf_file *file)
+static int check_counts(const struct elf_handle *file)
 {
 	unsigned char eh[sizeof(Elf64_Ehdr)] = {0}, sh[sizeof(Elf64_Shdr)] = {0};
 	uint64_t shoff, phnum, shnum, shnum_ext, phnum_ext;
@@ -77,7 +77,7 @@ static int check_counts(const struct elf_file *file)
 }
 
 /* elf_strptr() reads (and decompresses) the whole table: only a plain one of sane size will do. */
-static void find_section_names(struct elf_file *file)
+static void find_section_names(struct elf_handle *file)
 {
 	GElf_Shdr shdr;
 	Elf_Scn *scn;
@@ -93,7 +93,7 @@ static void find_section_names(struct elf_file *file)
 	file->shstrndx = ndx;
 }
 
-static int open_elf(struct elf_file *file)
+static int open_elf(struct elf_handle *file)
 {
 	int err = check_counts(file);
 
@@ -105,14 +105,13 @@ static int open_elf(struct elf_file *file)
 		file->elf = elf_memory((char *)file->image, file->size_bytes);
 	else
 		file->elf = elf_begin(file->fd, ELF_C_READ, NULL);
-	if (!file->elf || elf_kind(file->elf) != ELF_K_ELF ||
-	    !gelf_getehdr(file->elf, &file->ehdr))
+	if (!file->elf || elf_kind(file->elf) != ELF_K_ELF || !gelf_getehdr(file->elf, &file->ehdr))
 		return -ENOEXEC;
 	find_section_names(file);
 	return 0;
 }
 
-static int open_regular_fd(struct elf_file *file, int fd)
+static int open_regular_fd(struct elf_handle *file, int fd)
 {
 	struct stat st;
 
@@ -125,20 +124,20 @@ static int open_regular_fd(struct elf_file *file, int fd)
 	return file->fd < 0 ? -errno : 0;
 }
 
-static struct elf_file *finish_open(struct elf_file *file, int err)
+static struct elf_handle *finish_open(struct elf_handle *file, int err)
 {
 	if (!err)
 		err = open_elf(file);
 	if (!err)
 		return file;
-	elf_file__free(file);
+	elf_handle__free(file);
 	errno = -err;
 	return NULL;
 }
 
-struct elf_file *elf_file__open_fd(int fd)
+struct elf_handle *elf_handle__open_fd(int fd)
 {
-	struct elf_file *file = calloc(1, sizeof(*file));
+	struct elf_handle *file = calloc(1, sizeof(*file));
 
 	if (!file)
 		return NULL;
@@ -146,9 +145,9 @@ struct elf_file *elf_file__open_fd(int fd)
 	return finish_open(file, open_regular_fd(file, fd));
 }
 
-struct elf_file *elf_file__open_memory(const void *image, size_t size_bytes)
+struct elf_handle *elf_handle__open_memory(const void *image, size_t size_bytes)
 {
-	struct elf_file *file = calloc(1, sizeof(*file));
+	struct elf_handle *file = calloc(1, sizeof(*file));
 
 	if (!file)
 		return NULL;
@@ -158,14 +157,14 @@ struct elf_file *elf_file__open_memory(const void *image, size_t size_bytes)
 	return finish_open(file, image ? 0 : -ENOEXEC);
 }
 
-struct elf_file *elf_file__reopen(const struct elf_file *file)
+struct elf_handle *elf_handle__reopen(const struct elf_handle *file)
 {
 	if (file->image)
-		return elf_file__open_memory(file->image, file->size_bytes);
-	return elf_file__open_fd(file->fd);
+		return elf_handle__open_memory(file->image, file->size_bytes);
+	return elf_handle__open_fd(file->fd);
 }
 
-void elf_file__free(struct elf_file *file)
+void elf_handle__free(struct elf_handle *file)
 {
 	if (!file)
 		return;
@@ -176,27 +175,27 @@ void elf_file__free(struct elf_file *file)
 	free(file);
 }
 
-Elf *elf_file__elf(const struct elf_file *file)
+Elf *elf_handle__elf(const struct elf_handle *file)
 {
 	return file->elf;
 }
 
-size_t elf_file__size_bytes(const struct elf_file *file)
+size_t elf_handle__size_bytes(const struct elf_handle *file)
 {
 	return file->size_bytes;
 }
 
-bool elf_file__is_loadable(const struct elf_file *file)
+bool elf_handle__is_loadable(const struct elf_handle *file)
 {
 	return file->ehdr.e_type == ET_EXEC || file->ehdr.e_type == ET_DYN;
 }
 
-unsigned int elf_file__machine(const struct elf_file *file)
+unsigned int elf_handle__machine(const struct elf_handle *file)
 {
 	return file->ehdr.e_machine;
 }
 
-static int phdr_count(const struct elf_file *file)
+static int phdr_count(const struct elf_handle *file)
 {
 	size_t cnt;
 
@@ -205,7 +204,7 @@ static int phdr_count(const struct elf_file *file)
 	return cnt > ELF_MAX_PHDRS ? ELF_MAX_PHDRS : (int)cnt;
 }
 
-void elf_file__layout(const struct elf_file *file, struct elf_layout *layout)
+void elf_handle__layout(const struct elf_handle *file, struct elf_layout *layout)
 {
 	int cnt = phdr_count(file);
 	struct elf_segment *seg;
@@ -257,40 +256,41 @@ static bool build_id_in_notes(Elf_Data *data, char hex[BUILD_ID_MAX_HEX])
 	return false;
 }
 
-void elf_file__build_id(const struct elf_file *file, char hex[BUILD_ID_MAX_HEX])
+void elf_handle__build_id(const struct elf_handle *file, char hex[BUILD_ID_MAX_HEX])
 {
 	int cnt = phdr_count(file), tries = MAX_NOTES;
 	Elf_Scn *scn = NULL;
+	Elf_Data *data;
 	GElf_Shdr shdr;
 	GElf_Phdr ph;
 
 	hex[0] = '\0';
 	for (int i = 0; i < cnt && tries > 0; i++) {
-		if (!gelf_getphdr(file->elf, i, &ph) || ph.p_type != PT_NOTE ||
-		    !ph.p_filesz || ph.p_filesz > MAX_NOTE_BYTES)
+		if (!gelf_getphdr(file->elf, i, &ph) || ph.p_type != PT_NOTE || !ph.p_filesz ||
+		    ph.p_filesz > MAX_NOTE_BYTES)
 			continue;
 		tries--;
-		if (build_id_in_notes(elf_getdata_rawchunk(file->elf, (int64_t)ph.p_offset,
-							   ph.p_filesz, ph.p_align == 8 ?
-							   ELF_T_NHDR8 : ELF_T_NHDR), hex))
+		data = elf_getdata_rawchunk(file->elf, (int64_t)ph.p_offset, ph.p_filesz,
+					    ph.p_align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
+		if (build_id_in_notes(data, hex))
 			return;
 	}
 	while (tries > 0 && (scn = elf_nextscn(file->elf, scn))) {
 		if (!gelf_getshdr(scn, &shdr) || shdr.sh_type != SHT_NOTE)
 			continue;
 		tries--;
-		if (build_id_in_notes(elf_file__data(file, scn, MAX_NOTE_BYTES), hex))
+		if (build_id_in_notes(elf_handle__data(file, scn, MAX_NOTE_BYTES), hex))
 			return;
 	}
 }
 
 /* A section that begins with a file name; what follows the name is returned as rest. */
-static int read_link(const struct elf_file *file, const char *section, char *name, size_t size,
+static int read_link(const struct elf_handle *file, const char *section, char *name, size_t size,
 		     const unsigned char **rest, size_t *rest_len)
 {
 	GElf_Shdr shdr;
-	Elf_Scn *scn = elf_file__section(file, section, &shdr);
-	Elf_Data *data = scn ? elf_file__data(file, scn, MAX_LINK_BYTES) : NULL;
+	Elf_Scn *scn = elf_handle__section(file, section, &shdr);
+	Elf_Data *data = scn ? elf_handle__data(file, scn, MAX_LINK_BYTES) : NULL;
 	size_t len;
 
 	if (!data)
@@ -304,7 +304,7 @@ static int read_link(const struct elf_file *file, const char *section, char *nam
 	return 0;
 }
 
-int elf_file__debuglink(const struct elf_file *file, char *name, size_t size, uint32_t *crc)
+int elf_handle__debuglink(const struct elf_handle *file, char *name, size_t size, uint32_t *crc)
 {
 	const unsigned char *rest;
 	size_t rest_len, pad;
@@ -319,8 +319,8 @@ int elf_file__debuglink(const struct elf_file *file, char *name, size_t size, ui
 	return 0;
 }
 
-int elf_file__altlink(const struct elf_file *file, char *name, size_t size,
-		      char hex[BUILD_ID_MAX_HEX])
+int elf_handle__altlink(const struct elf_handle *file, char *name, size_t size,
+			char hex[BUILD_ID_MAX_HEX])
 {
 	const unsigned char *rest;
 	size_t rest_len;
@@ -332,7 +332,7 @@ int elf_file__altlink(const struct elf_file *file, char *name, size_t size,
 	return hex[0] ? 0 : -ENOENT;
 }
 
-const char *elf_file__section_name(const struct elf_file *file, const GElf_Shdr *shdr)
+const char *elf_handle__section_name(const struct elf_handle *file, const GElf_Shdr *shdr)
 {
 	const char *name = NULL;
 
@@ -341,23 +341,23 @@ const char *elf_file__section_name(const struct elf_file *file, const GElf_Shdr 
 	return name ? name : "";
 }
 
-Elf_Scn *elf_file__section(const struct elf_file *file, const char *name, GElf_Shdr *shdr)
+Elf_Scn *elf_handle__section(const struct elf_handle *file, const char *name, GElf_Shdr *shdr)
 {
 	Elf_Scn *scn = NULL;
 
 	while ((scn = elf_nextscn(file->elf, scn)))
-		if (gelf_getshdr(scn, shdr) && !strcmp(elf_file__section_name(file, shdr), name))
+		if (gelf_getshdr(scn, shdr) && !strcmp(elf_handle__section_name(file, shdr), name))
 			return scn;
 	return NULL;
 }
 
-static bool is_inside(const struct elf_file *file, const GElf_Shdr *shdr)
+static bool is_inside(const struct elf_handle *file, const GElf_Shdr *shdr)
 {
 	return shdr->sh_type != SHT_NOBITS && shdr->sh_offset <= file->size_bytes &&
 	       shdr->sh_size <= file->size_bytes - shdr->sh_offset;
 }
 
-Elf_Data *elf_file__data(const struct elf_file *file, Elf_Scn *scn, size_t max_bytes)
+Elf_Data *elf_handle__data(const struct elf_handle *file, Elf_Scn *scn, size_t max_bytes)
 {
 	GElf_Shdr shdr;
 	Elf_Data *data;
@@ -377,7 +377,7 @@ static bool is_debug_name(const char *name)
 }
 
 /* Size after decompression, as the section itself claims; 0 if it is not compressed. */
-static uint64_t decompressed_bytes(const struct elf_file *file, Elf_Scn *scn,
+static uint64_t decompressed_bytes(const struct elf_handle *file, Elf_Scn *scn,
 				   const GElf_Shdr *shdr, const char *name)
 {
 	unsigned char head[12]; /* .zdebug_: "ZLIB" and a big-endian size */
@@ -390,7 +390,7 @@ static uint64_t decompressed_bytes(const struct elf_file *file, Elf_Scn *scn,
 	return 0;
 }
 
-uint64_t elf_file__debug_bytes(const struct elf_file *file, uint64_t max_bytes)
+uint64_t elf_handle__debug_bytes(const struct elf_handle *file, uint64_t max_bytes)
 {
 	uint64_t total = 0, more;
 	Elf_Scn *scn = NULL;
@@ -400,10 +400,10 @@ uint64_t elf_file__debug_bytes(const struct elf_file *file, uint64_t max_bytes)
 	while ((scn = elf_nextscn(file->elf, scn))) {
 		if (!gelf_getshdr(scn, &shdr) || !is_inside(file, &shdr))
 			continue;
-		name = elf_file__section_name(file, &shdr);
+		name = elf_handle__section_name(file, &shdr);
 		if (!is_debug_name(name))
 			continue;
-		/* In this order: gelf_getchdr() reads the raw section, which must be sane by then. */
+		/* In this order: gelf_getchdr() reads the whole raw section. */
 		if (shdr.sh_size > max_bytes - total)
 			return UINT64_MAX;
 		total += shdr.sh_size;
@@ -415,13 +415,13 @@ uint64_t elf_file__debug_bytes(const struct elf_file *file, uint64_t max_bytes)
 	return total;
 }
 
-bool elf_file__has_dwarf(const struct elf_file *file)
+bool elf_handle__has_dwarf(const struct elf_handle *file)
 {
 	GElf_Shdr shdr;
-	Elf_Scn *scn = elf_file__section(file, ".debug_info", &shdr);
+	Elf_Scn *scn = elf_handle__section(file, ".debug_info", &shdr);
 
 	if (!scn)
-		scn = elf_file__section(file, ".zdebug_info", &shdr);
+		scn = elf_handle__section(file, ".zdebug_info", &shdr);
 	return scn && shdr.sh_size && is_inside(file, &shdr);
 }
 
