@@ -15,6 +15,8 @@ const volatile __u64 cfg_max_size_bytes = ~0ULL;
 const volatile __u64 cfg_page_size_bytes = 4096;
 const volatile bool cfg_follow = false; /* forked children become targets */
 
+const volatile __u32 cfg_stack_mode = UF_STACK_AUTO;
+
 /* ---- shared with user space through mmap ---- */
 
 /* The probes of file slot i count only while file_on[i]: set when all of them are in place. */
@@ -127,7 +129,44 @@ struct {
 	__type(value, __u8);
 } purged_images SEC(".maps");
 
-/* Process life, in order. Full: the event is lost, EVENTS_FULL counts it. */
+/* The chunks of the space that the unwind tables lie in. All by user space. */
+struct uf_chunk {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, UF_CHUNK_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, UF_MAX_CHUNKS);
+	__type(key, __u32);
+	__array(values, struct uf_chunk);
+} unwind_chunks SEC(".maps");
+
+/*
+ * File -> its number. Inserted by user space; by the walk with number 0 for a file that it
+ * does not know, so that user space is told once. Full: such files have no tables.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, UF_MAX_UNWIND_FILES);
+	__type(key, struct uf_file_key);
+	__type(value, __u32);
+} file_numbers SEC(".maps");
+
+/* File number -> table. All by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, UF_MAX_UNWIND_FILES);
+	__type(key, __u32);
+	__type(value, struct uf_unwind_file);
+} unwind_files SEC(".maps");
+
+/* Process life and the walk's wishes, in order. Full: the event is lost, EVENTS_FULL counts it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 18);

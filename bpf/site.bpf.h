@@ -46,14 +46,14 @@ static __always_inline bool site_here(struct pt_regs *ctx, struct thread_state *
 	struct uf_site_key key = {.image = image};
 	__u32 *known, stack = 0;
 
-	key.stack_id = stack_walk(thread, image, PT_REGS_IP(ctx), PT_REGS_FP(ctx),
-				  PT_REGS_SP(ctx));
+	stack_walk(thread, image, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx));
+	key.stack_id = thread->stack_id;
 	known = bpf_map_lookup_elem(&site_index, &key);
 	if (known) {
 		*out = *known;
 		return true;
 	}
-	return stack_intern(thread, key.stack_id, image, &stack) && site_new(&key, stack, out);
+	return stack_intern(thread, &stack) && site_new(&key, stack, out);
 }
 
 /*

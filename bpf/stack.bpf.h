@@ -3,14 +3,12 @@
 #define UNFREED_STACK_BPF_H
 
 /*
- * The stack of an allocator's caller, by frame pointers, and the table that
- * keeps each distinct stack once.
+ * The stack of an allocator's caller, and the table that keeps each distinct
+ * stack once.
  *
  * The walk starts where the allocator returns to, with the registers that the
- * caller has then: pc is the return address, the frame pointer is the
- * caller's. Why a walk of our own and not bpf_get_stack(): that one starts
- * inside the allocator and misses its direct caller, and it does not say why
- * it ended.
+ * caller has then: pc is the return address, the stack pointer is the CFA,
+ * the frame pointer the caller's.
  */
 
 /* Mixes one frame into the hash of a stack (the finalizer of a 64-bit multiply-xorshift hash). */
@@ -23,35 +21,24 @@ static __always_inline __u64 hash_mix(__u64 hash, __u64 value)
 	return hash ^ (hash >> 29);
 }
 
-/*
- * A return probe, ours or another tracer's, replaces a return address on the
- * stack by the kernel's trampoline. The kernel knows the right one.
- */
-#define MAX_RETURN_INSTANCES 16
-
-/* The trampoline's address in this process, 0 if there is none on the stack. */
-static __always_inline __u64 return_trampoline(void)
+/* The same hash for the same places in files, in whatever process and wherever mapped. */
+static __always_inline void stack_add_frame(struct thread_state *thread, __u32 i, __u64 frame)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct xol_area *area;
-
-	if (!task->utask || !task->utask->return_instances)
-		return 0;
-	area = task->mm->uprobes_state.xol_area;
-	return area ? area->vaddr : 0;
+	thread->frames[i & UF_MAX_FRAMES] = frame;
+	thread->stack_id = hash_mix(thread->stack_id, frame);
 }
 
-/* The return address that belongs in slot, a stack address; 0 if the kernel does not know. */
-static __always_inline __u64 original_return_address(__u64 slot)
+static __always_inline int walk_by_tables(struct thread_state *thread)
 {
-	struct return_instance *instance = bpf_get_current_task_btf()->utask->return_instances;
+	for (__u32 i = 0; i < UF_MAX_FRAMES; i++) {
+		int end = unwind_step(&thread->walk);
 
-	for (int i = 0; instance && i < MAX_RETURN_INSTANCES; i++) {
-		if (instance->stack == slot)
-			return instance->orig_ret_vaddr;
-		instance = instance->next;
+		stack_add_frame(thread, i, thread->walk.frame);
+		thread->frame_cnt = i + 1;
+		if (end >= 0)
+			return end;
 	}
-	return 0;
+	return UF_END_DEPTH;
 }
 
 struct frame_record {
@@ -60,54 +47,65 @@ struct frame_record {
 };
 
 /*
- * Fills thread->ips, frame_cnt and stack_end from a pc, its frame pointer and
- * the stack pointer that nothing of the caller lies below; returns the stack's
- * id, never 0.
- * Ids differ between images: addresses mean nothing across address spaces.
+ * Why not bpf_get_stack(): it starts inside the allocator and misses its direct
+ * caller, and it does not say why it ended.
  */
-__noinline __u64 stack_walk(struct thread_state *thread, uf_image_id image, __u64 pc, __u64 fp,
-			    __u64 floor)
+static __always_inline int walk_by_fp(struct thread_state *thread)
 {
-	__u64 hash = hash_mix(0x9e3779b97f4a7c15ULL, image);
-	__u64 trampoline = return_trampoline();
-	__u32 end = UF_END_DEPTH, n = 0;
+	__u64 floor = thread->walk.sp, fp = thread->walk.bp, pc = thread->walk.pc;
 
-	if (!thread)
-		return 0;
-
-	for (int i = 0; i < UF_MAX_FRAMES; i++) {
+	thread->walk.is_sound = 0;
+	for (__u32 i = 0; i < UF_MAX_FRAMES; i++) {
 		struct frame_record record;
 
-		thread->ips[i] = pc;
-		hash = hash_mix(hash, pc);
-		n = i + 1;
-		if (!fp) {
-			end = UF_END_COMPLETE;
-			break;
-		}
+		stack_add_frame(thread, i, pc);
+		thread->frame_cnt = i + 1;
+		if (!fp)
+			return UF_END_COMPLETE;
 		/* Each frame lies above the one that it called. */
-		if (fp < floor || fp & 7) {
-			end = UF_END_BAD_CHAIN;
-			break;
-		}
-		if (bpf_probe_read_user(&record, sizeof(record), (void *)fp)) {
-			end = UF_END_READ_FAULT;
-			break;
-		}
-		if (!record.return_address) {
-			end = UF_END_COMPLETE;
-			break;
-		}
-		pc = record.return_address;
-		if (trampoline && pc == trampoline)
-			pc = original_return_address(fp + 8);
+		if (fp < floor || fp & 7)
+			return UF_END_BAD_CHAIN;
+		if (bpf_probe_read_user(&record, sizeof(record), (void *)fp))
+			return UF_END_READ_FAULT;
+		if (!record.return_address)
+			return UF_END_COMPLETE;
+		pc = real_return_address(&thread->walk, record.return_address, fp + 8);
 		floor = fp + sizeof(record);
 		fp = record.next;
 	}
-	thread->frame_cnt = n;
-	thread->stack_end = end;
-	hash = hash_mix(hash, end);
-	return hash ? hash : 1;
+	return UF_END_DEPTH;
+}
+
+/*
+ * Fills thread->frames, frame_cnt, stack_end and stack_id (never 0) from a pc
+ * that is a return address and the caller's stack and frame pointer.
+ */
+__noinline int stack_walk(struct thread_state *thread, uf_image_id image, __u64 pc, __u64 sp,
+			  __u64 fp)
+{
+	if (!thread)
+		return 0;
+	thread->stack_id = 0x9e3779b97f4a7c15ULL;
+	thread->frame_cnt = 0;
+	thread->walk.pc = pc;
+	thread->walk.sp = sp;
+	thread->walk.bp = fp;
+	thread->walk.bp_at = 0;
+	thread->walk.trampoline = return_trampoline();
+	thread->walk.mapping.start = 0;
+	thread->walk.mapping.end = 0;
+	thread->walk.window_at = 0;
+	thread->walk.image = image;
+	thread->walk.after_call = 1;
+	thread->walk.is_sound = 1;
+	thread->stack_end = cfg_stack_mode == UF_STACK_FP ? walk_by_fp(thread)
+							  : walk_by_tables(thread);
+	thread->stack_id = hash_mix(thread->stack_id, thread->stack_end);
+	/* Addresses mean nothing in another process. */
+	if (!thread->walk.is_sound)
+		thread->stack_id = hash_mix(thread->stack_id, image);
+	thread->stack_id |= !thread->stack_id;
+	return 0;
 }
 
 /* A free index of a table of max entries: one given back, or the next never used. False: full. */
@@ -127,14 +125,15 @@ static __always_inline bool index_take(void *spares, __u32 *next, __u32 max, __u
 const volatile __u32 cfg_max_sites = 1 << 14; /* entries of the site and stack tables */
 
 /* Index of the walked stack, kept from now on. False: it could not be kept (counted). */
-__noinline int stack_intern(struct thread_state *thread, __u64 id, uf_image_id image,
-				    __u32 *out)
+__noinline int stack_intern(struct thread_state *thread, __u32 *out)
 {
 	struct uf_stack *stack;
 	__u32 *known, i;
+	__u64 id;
 
 	if (!thread || !out)
 		return false;
+	id = thread->stack_id;
 	known = bpf_map_lookup_elem(&stack_index, &id);
 	if (known) {
 		*out = *known;
@@ -147,11 +146,10 @@ __noinline int stack_intern(struct thread_state *thread, __u64 id, uf_image_id i
 		goto full;
 	stack->id = id;
 	stack->time_ns = bpf_ktime_get_ns();
-	stack->image = image;
 	stack->tgid = bpf_get_current_pid_tgid() >> 32;
 	stack->frame_cnt = thread->frame_cnt;
 	stack->end = thread->stack_end;
-	bpf_probe_read_kernel(stack->ips, sizeof(stack->ips), thread->ips);
+	bpf_probe_read_kernel(stack->frames, sizeof(stack->frames), thread->frames);
 
 	if (!bpf_map_update_elem(&stack_index, &id, &i, BPF_NOEXIST)) {
 		*out = i;

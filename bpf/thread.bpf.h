@@ -51,7 +51,9 @@ struct thread_state {
 	 * overwritten by a task that preempts this one. */
 	__u32 frame_cnt;
 	__u32 stack_end;
-	__u64 ips[UF_MAX_FRAMES];
+	__u64 stack_id;
+	__u64 frames[UF_MAX_FRAMES + 1]; /* one more, so that an index can be masked */
+	struct walk walk;
 };
 
 /* Inserted by a thread's first call; gone with the task. */

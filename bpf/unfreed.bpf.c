@@ -2,10 +2,18 @@
 /*
  * The kernel side of unfreed. One subject a header, from the ground up:
  *
- *   maps     every map and global         stats    counters of the whole trace
- *   thread   pending calls of a thread    stack    walking and keeping stacks
- *   site     per-site counters            live     live blocks, fork's heritage
- *   alloc    the allocator's probes       process  fork, exec, exit, signals
+ *   maps        every shared map and global
+ *   stats       counters of the whole trace
+ *   trampoline  return addresses that return probes replaced
+ *   mapping     pc -> file, with a cache
+ *   unwind      one step up a stack by the unwind tables
+ *   thread      a thread's pending calls and scratch
+ *   stack       walking and keeping stacks
+ *   site        per-site counters
+ *   live        live blocks, fork's heritage
+ *   alloc       the allocator's probes
+ *   process     fork, exec, exit, signals
+ *   vma_iter    the executable mappings of a process
  *
  * They are headers of one object and not objects of their own because the
  * probes are hot: nearly everything below them is inlined. Functions with a
@@ -18,18 +26,24 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 #include "contract.h"
+#include "unwind_table.h"
 
 /* From the kernel's errno headers, which cannot be included beside vmlinux.h. */
 #define E2BIG  7
+#define EBUSY  16
 #define EEXIST 17
 
 #include "maps.bpf.h"
 #include "stats.bpf.h"
+#include "trampoline.bpf.h"
+#include "mapping.bpf.h"
+#include "unwind.bpf.h"
 #include "thread.bpf.h"
 #include "stack.bpf.h"
 #include "site.bpf.h"
 #include "live.bpf.h"
 #include "alloc.bpf.h"
 #include "process.bpf.h"
+#include "vma_iter.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -104,24 +104,100 @@ struct uf_site {
 	struct uf_cohort cohorts[UF_MAX_COHORTS];
 };
 
-/* Why a stack has no further frame. */
+/* How stacks are walked: --stack. */
+enum uf_stack_mode {
+	UF_STACK_AUTO,  /* by the unwind tables; frame pointers where code has no CFI (JITs) */
+	UF_STACK_DWARF, /* by the unwind tables only */
+	UF_STACK_FP,    /* by frame pointers only */
+	UF_STACK_MODE_CNT,
+};
+
+/* Why a stack has no further frame: X(identifier, "name in the report"). */
+#define UF_STACK_ENDS(X)                                                                           \
+	X(COMPLETE, "complete")       /* the outermost frame was reached */                        \
+	X(DEPTH, "depth")             /* UF_MAX_FRAMES reached */                                  \
+	X(READ_FAULT, "read-fault")   /* stack memory could not be read */                         \
+	X(BAD_CHAIN, "bad-chain")     /* the frame pointer does not point up the stack */          \
+	X(NO_CFI, "no-cfi")           /* code without unwind information, and no frame pointer */  \
+	X(NO_MAPPING, "no-mapping")   /* the return address is in no mapping */                    \
+	X(NO_TABLE, "no-table")       /* the file's table was not built yet, or does not fit */    \
+	X(NO_ALL_ROWS, "no-all-rows") /* interrupted by a signal where the table has calls only */ \
+	X(UNSUPPORTED, "unsupported") /* an unwind rule that the tables cannot express */          \
+	X(STUCK, "stuck")             /* the caller's frame would not lie above */                 \
+	X(BUSY, "busy")               /* the mappings were being changed */
+
 enum uf_stack_end {
-	UF_END_COMPLETE,   /* the outermost frame was reached */
-	UF_END_DEPTH,      /* UF_MAX_FRAMES reached */
-	UF_END_READ_FAULT, /* stack memory could not be read */
-	UF_END_BAD_CHAIN,  /* the frame pointer does not point up the stack */
+#define X(id, name) UF_END_##id,
+	UF_STACK_ENDS(X)
+#undef X
 	UF_END_CNT,
 };
+
+/*
+ * A frame: a place in a file, the same in every process that maps it, or (in
+ * code of no known file) an address of one process.
+ */
+#define UF_FRAME_IN_FILE       (1ULL << 63)
+#define UF_FRAME_INTERRUPTED   (1ULL << 62) /* by a signal: the place itself; else a call returns to it */
+#define UF_FRAME_OFFSET_BITS   40
+#define UF_FRAME(file, offset) (UF_FRAME_IN_FILE | (__u64)(file) << UF_FRAME_OFFSET_BITS | (offset))
+#define UF_FRAME_FILE(frame)   ((__u32)((frame) >> UF_FRAME_OFFSET_BITS) & (UF_MAX_UNWIND_FILES - 1))
+#define UF_FRAME_OFFSET(frame) ((frame) & ((1ULL << UF_FRAME_OFFSET_BITS) - 1))
 
 struct uf_stack {
 	__u64 id;      /* hash of the frames; 0: unused */
 	__u64 time_ns; /* CLOCK_MONOTONIC of its first sight */
-	uf_image_id image;
-	__u32 tgid;
+	__u32 tgid;    /* of its first sight; addresses are this process's */
 	__u16 frame_cnt;
 	__u16 end; /* enum uf_stack_end */
+	__u64 frames[UF_MAX_FRAMES]; /* innermost first: [0] is in the allocator's caller */
+};
+
+/* ---- unwind tables (include/unwind_table.h has their rows) ---- */
+
+#define UF_MAX_UNWIND_FILES 65536 /* numbers given to files in a trace, 0 to none; power of two */
+
+/* A file as the kernel tells files apart. The vDSO, which is none, has dev 0 and this inode. */
+#define UF_VDSO_INODE 1
+struct uf_file_key {
+	__u64 inode;
+	__u32 dev;        /* as in the kernel: major << 20 | minor */
+	__u32 generation;
+};
+
+/* All tables lie in one space of 8-byte words, made of chunks that are added as needed. */
+#define UF_CHUNK_WORD_BITS 16
+#define UF_CHUNK_WORDS     (1u << UF_CHUNK_WORD_BITS)
+#define UF_MAX_CHUNKS      256 /* 128 MiB */
+
+/*
+ * Where a file's table is: one word a granule (UF_GRANULE_BYTES of the file),
+ * then one a row. A granule's word has the number of its first row in the low
+ * half, that of the first row past it in the high half; in a granule without
+ * rows, where both are the same, the row before holds.
+ *
+ * Probes read while user space writes: granule_cnt is set last and zeroed
+ * first; a table is replaced (by one with all rows) by writing first_word,
+ * then has_all_rows.
+ */
+struct uf_unwind_file {
+	__u32 first_granule;
+	__u32 granule_cnt; /* 0: no table */
+	__u32 first_word;
+	__u32 has_all_rows;
+};
+
+#define UF_GRANULE_BITS  9
+#define UF_GRANULE_BYTES (1u << UF_GRANULE_BITS)
+
+/* An executable mapping, as the BPF iterator lists them. */
+struct uf_mapping {
+	__u64 start, end;
+	__u64 file_offset;
+	struct uf_file_key file;
+	__u32 tgid;
 	__u32 pad;
-	__u64 ips[UF_MAX_FRAMES]; /* return addresses, innermost first: [0] is in the allocator's caller */
+	char path[4096];
 };
 
 /*
@@ -182,7 +258,12 @@ struct uf_image {
 	uf_image_id heirs[UF_MAX_HEIRS]; /* 0: empty slot */
 };
 
-enum uf_event_type { UF_EVENT_FORK = 1, UF_EVENT_EXEC, UF_EVENT_EXIT };
+enum uf_event_type {
+	UF_EVENT_FORK = 1,
+	UF_EVENT_EXEC,
+	UF_EVENT_EXIT,
+	UF_EVENT_FILE_WANTED, /* a stack met a file without a table, or without all rows */
+};
 
 /* Process life, in order, through the ring buffer. */
 struct uf_event {
@@ -193,6 +274,10 @@ struct uf_event {
 	__u64 time_ns;         /* CLOCK_MONOTONIC */
 	__u32 parent_tgid;     /* fork */
 	__s32 exit_code;       /* exit: as wait(2) encodes it */
+	struct uf_file_key file; /* file wanted */
+	__u64 address;         /* file wanted: in one of its mappings */
+	__u32 want_all_rows;   /* file wanted */
+	__u32 pad;
 };
 
 _Static_assert(sizeof(struct uf_block_key) == 16, "padding would be part of the key");
@@ -200,9 +285,11 @@ _Static_assert(sizeof(struct uf_block) == 24, "live table value");
 _Static_assert(sizeof(struct uf_site_key) == 16, "padding would be part of the key");
 _Static_assert(sizeof(struct uf_site) == 1152, "a multiple of a cache line");
 _Static_assert(sizeof(struct uf_site) % 64 == 0, "a multiple of a cache line");
-_Static_assert(sizeof(struct uf_stack) == 1048, "stack table value");
+_Static_assert(sizeof(struct uf_stack) == 1040, "stack table value");
 _Static_assert(sizeof(struct uf_stats) % 64 == 0, "a multiple of a cache line");
+_Static_assert(sizeof(struct uf_file_key) == 16, "padding would be part of the key");
+_Static_assert(sizeof(struct uf_unwind_file) == 16, "table of files");
 _Static_assert(sizeof(struct uf_process) == 16, "process table value");
-_Static_assert(sizeof(struct uf_event) == 32, "event");
+_Static_assert(sizeof(struct uf_event) == 64, "event");
 
 #endif

@@ -36,7 +36,7 @@ ATTACHED = "unfreed: tracing"
 
 # Stacks are walked by frame pointers for now: a function whose callee has none (operator new,
 # strdup, ...) is not in them. To be set when .eh_frame unwinding is there.
-HAS_CFI_UNWINDING = False
+HAS_CFI_UNWINDING = True
 
 
 def program(name):

@@ -89,8 +89,8 @@ static void *pairs_thread(void *arg)
 	return arg;
 }
 
-#define STEADY(n)                                                                                 \
-	static NOINLINE void steady_##n(void)                                                             \
+#define STEADY(n)                                                                                  \
+	static NOINLINE void steady_##n(void)                                                      \
 	{                                                                                          \
 		void *volatile block = malloc(100 + (n));                                          \
                                                                                                    \
@@ -98,9 +98,10 @@ static void *pairs_thread(void *arg)
 		free(block);                                                                       \
 	}
 
-STEADY(0) STEADY(1) STEADY(2) STEADY(3) STEADY(4) STEADY(5) STEADY(6)
+STEADY(0)
+STEADY(1) STEADY(2) STEADY(3) STEADY(4) STEADY(5) STEADY(6)
 
-static void *steady_thread(void *arg)
+	static void *steady_thread(void *arg)
 {
 	static void (*const sites[])(void) = {steady_0, steady_1, steady_2, steady_3,
 					      steady_4, steady_5, steady_6};

@@ -58,7 +58,7 @@ __attribute__((unused)) static void gate_wait(void)
 			gate_die("read");
 }
 
-#define gate(...)                                                                                 \
+#define gate(...)                                                                                  \
 	do {                                                                                       \
 		gate_say(__VA_ARGS__);                                                             \
 		gate_wait();                                                                       \

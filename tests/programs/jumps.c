@@ -106,7 +106,7 @@ static NOINLINE void jump_inside(void (*volatile *hook)(void), int flags)
 
 int main(void)
 {
-	void (*volatile *hook)(void) = dlsym(RTLD_DEFAULT, "wrapper_hook");
+	void (*volatile * hook)(void) = dlsym(RTLD_DEFAULT, "wrapper_hook");
 
 	gate("READY");
 	jump_between();

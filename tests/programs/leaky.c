@@ -19,9 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NOINLINE             __attribute__((noinline))
-#define BUCKETS              1024
-#define WORK_MAX             512
+#define NOINLINE	     __attribute__((noinline))
+#define BUCKETS		     1024
+#define WORK_MAX	     512
 #define REQUESTS_PER_SECOND  2000
 #define REQUESTS_PER_BURST   20
 #define REQUESTS_PER_SESSION 10

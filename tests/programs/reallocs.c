@@ -14,8 +14,8 @@ static void *neighbours[MAX_BLOCKS];
 static volatile size_t huge = PTRDIFF_MAX / 2;
 static volatile size_t zero;
 
-#define ORIGIN(name, count, size)                                                                 \
-	static NOINLINE void origin_##name(void)                                                          \
+#define ORIGIN(name, count, size)                                                                  \
+	static NOINLINE void origin_##name(void)                                                   \
 	{                                                                                          \
 		for (int i = 0; i < (count); i++) {                                                \
 			blocks[i] = malloc(size);                                                  \

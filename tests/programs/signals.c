@@ -124,7 +124,7 @@ static NOINLINE void free_outer(void (*volatile *hook)(void))
 
 static void inside_mode(int flags)
 {
-	void (*volatile *hook)(void) = dlsym(RTLD_DEFAULT, "wrapper_hook");
+	void (*volatile * hook)(void) = dlsym(RTLD_DEFAULT, "wrapper_hook");
 
 	if (!hook)
 		gate_die("no wrapper.so");

@@ -9,7 +9,7 @@
 #include "gate.h"
 
 #define DYING_CNT  211
-#define RACERS     2
+#define RACERS	   2
 #define RACE_KEPT  50021
 #define RACE_CHURN 20011
 

@@ -70,7 +70,7 @@ static inline void fixture__setup(struct fixture *fix)
 
 /* Runs a shell command in the scratch directory; true if it succeeded. */
 __attribute__((format(printf, 2, 3))) static inline bool fixture__try(const struct fixture *fix,
-								       const char *format, ...)
+								      const char *format, ...)
 {
 	char command[4096], whole[5000];
 	va_list args;
@@ -83,7 +83,7 @@ __attribute__((format(printf, 2, 3))) static inline bool fixture__try(const stru
 	return system(whole) == 0;
 }
 
-#define fixture__run(fix, ...) \
+#define fixture__run(fix, ...)                                                                     \
 	ck_assert_msg(fixture__try((fix), __VA_ARGS__), "command failed: %s", #__VA_ARGS__)
 
 static inline void fixture__cleanup(struct fixture *fix)
@@ -270,8 +270,8 @@ static inline void assert_symbol_only(struct symbolizer *sym, struct sym_module 
 {
 	struct sym_frame frames[MAX_FRAMES];
 
-	ck_assert_int_eq(symbolizer__resolve(sym, mod, place.file_offset + 1, false, frames,
-					     MAX_FRAMES), 1);
+	ck_assert_int_eq(
+		symbolizer__resolve(sym, mod, place.file_offset + 1, false, frames, MAX_FRAMES), 1);
 	ck_assert_str_eq(frames[0].function, name);
 	ck_assert_str_eq(frames[0].file, "");
 	ck_assert_uint_eq(frames[0].line, 0);
@@ -281,10 +281,10 @@ static inline void assert_symbol_only(struct symbolizer *sym, struct sym_module 
 }
 
 /* check has no skip: say so, and end the test. */
-#define skip_test(reason)                                           \
-	do {                                                        \
-		printf("# skipped %s: %s\n", __func__, (reason));   \
-		return;                                             \
+#define skip_test(reason)                                                                          \
+	do {                                                                                       \
+		printf("# skipped %s: %s\n", __func__, (reason));                                  \
+		return;                                                                            \
 	} while (0)
 
 #endif

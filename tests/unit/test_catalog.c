@@ -160,8 +160,8 @@ END_TEST
 START_TEST(only_names_with_the_prefix_are_taken)
 {
 	static const struct built_func funcs[] = {
-		FUNC("malloc"), FUNC("free"), FUNC("je_malloc"), FUNC("je_free"), FUNC("je_mallctl"),
-		FUNC("je_"), FUNC("xje_calloc"),
+		FUNC("malloc"), FUNC("free"), FUNC("je_malloc"), FUNC("je_free"),
+		FUNC("je_mallctl"), FUNC("je_"), FUNC("xje_calloc"),
 	};
 	struct probe_points points;
 
@@ -195,7 +195,8 @@ START_TEST(file_without_an_allocator_gives_no_points)
 {
 	/* as Go's programs: no C library */
 	static const struct built_func funcs[] = {
-		FUNC("runtime.mallocgc"), FUNC("runtime.free"), FUNC("main.main"), FUNC("runtime.memmove"),
+		FUNC("runtime.mallocgc"), FUNC("runtime.free"), FUNC("runtime.memmove"),
+		FUNC("main.main"),
 	};
 	struct probe_points points;
 	char prefix[16] = "untouched";
@@ -366,7 +367,8 @@ START_TEST(allocators_are_told_by_their_own_symbols)
 	RECOGNIZE(ALLOCATOR_GLIBC, "", MALLOC_FREE, FUNC("gnu_get_libc_version"));
 	RECOGNIZE(ALLOCATOR_GLIBC, "", MALLOC_FREE, { .name = "_int_malloc", .is_local = true });
 	RECOGNIZE(ALLOCATOR_MUSL, "", MALLOC_FREE, FUNC("__dls3"));
-	RECOGNIZE(ALLOCATOR_MUSL, "", MALLOC_FREE, FUNC("__libc_malloc_impl"), FUNC("__libc_malloc"));
+	RECOGNIZE(ALLOCATOR_MUSL, "", MALLOC_FREE, FUNC("__libc_malloc_impl"),
+		  FUNC("__libc_malloc"));
 	RECOGNIZE(ALLOCATOR_JEMALLOC, "", MALLOC_FREE, FUNC("mallctl"));
 	RECOGNIZE(ALLOCATOR_TCMALLOC, "", MALLOC_FREE, FUNC("TCMallocInternalMalloc"));
 }
@@ -374,7 +376,8 @@ END_TEST
 
 START_TEST(prefixes_are_told)
 {
-	RECOGNIZE(ALLOCATOR_JEMALLOC, "je_", FUNC("je_malloc"), FUNC("je_free"), FUNC("je_mallctl"));
+	RECOGNIZE(ALLOCATOR_JEMALLOC, "je_", FUNC("je_malloc"), FUNC("je_free"),
+		  FUNC("je_mallctl"));
 	RECOGNIZE(ALLOCATOR_JEMALLOC, "_rjem_", FUNC("_rjem_malloc"), FUNC("_rjem_free"),
 		  FUNC("_rjem_mallctl"));
 	RECOGNIZE(ALLOCATOR_MIMALLOC, "mi_", FUNC("mi_malloc"), FUNC("mi_free"),
@@ -397,7 +400,8 @@ END_TEST
 START_TEST(prefixed_names_that_alias_the_plain_ones_need_no_prefix)
 {
 	struct built_func funcs[] = {
-		MALLOC_FREE, { .name = "tc_malloc" }, { .name = "tc_free" }, { .name = "__libc_malloc" },
+		MALLOC_FREE, { .name = "tc_malloc" }, { .name = "tc_free" },
+		{ .name = "__libc_malloc" },
 	};
 	struct elf_image *img = OPEN(funcs);
 
@@ -443,7 +447,9 @@ static struct elf_image *open_libc(void)
 
 START_TEST(the_c_library_is_recognized_and_has_the_usual_functions)
 {
-	static const char *const names[] = { "malloc", "calloc", "realloc", "free", "posix_memalign" };
+	static const char *const names[] = {
+		"malloc", "calloc", "realloc", "free", "posix_memalign",
+	};
 	struct elf_image *img = open_libc();
 	struct probe_points points;
 	char prefix[16];

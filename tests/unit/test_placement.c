@@ -149,7 +149,8 @@ START_TEST(nothing_behind_a_store_that_others_see_is_used)
 	    "\x48\x89\x04\x24\x55\xc3");
 	X86(1, STEPPED, "mov [rsp-4],rax overlaps it; push", "\x48\x89\x44\x24\xfc\x55\xc3");
 	X86(1, 5, "mov [rsp-8],rax does not; push", "\x48\x89\x44\x24\xf8\x55\xc3");
-	X86(1, STEPPED, "mov fs:[rsp-8],rax is elsewhere; push", "\x64\x48\x89\x44\x24\xf8\x55\xc3");
+	X86(1, STEPPED, "mov fs:[rsp-8],rax is elsewhere; push",
+	    "\x64\x48\x89\x44\x24\xf8\x55\xc3");
 	X86(1, STEPPED, "mov [rsp+rcx-8],rax is anywhere; push", "\x48\x89\x44\x0c\xf8\x55\xc3");
 }
 END_TEST
@@ -160,10 +161,12 @@ START_TEST(branches_into_the_stretch_send_the_probe_to_the_entry)
 	    "\x48\x85\xff\x55\x5d\xeb\xfc\xc3");
 	X86(1, STEPPED, "mov rax,rdi; test rdi,rdi; push; pop; jz -> test",
 	    "\x48\x89\xf8\x48\x85\xff\x55\x5d\x74\xf9\xc3");
-	X86(1, STEPPED, "test; push; pop; jmp rel32 -> push", "\x48\x85\xff\x55\x5d\xe9\xf9\xff\xff\xff");
+	X86(1, STEPPED, "test; push; pop; jmp rel32 -> push",
+	    "\x48\x85\xff\x55\x5d\xe9\xf9\xff\xff\xff");
 	X86(1, STEPPED, "test; push; pop; jz rel32 -> push",
 	    "\x48\x85\xff\x55\x5d\x0f\x84\xf8\xff\xff\xff\xc3");
-	X86(1, STEPPED, "test; push; pop; call -> push", "\x48\x85\xff\x55\x5d\xe8\xf9\xff\xff\xff\xc3");
+	X86(1, STEPPED, "test; push; pop; call -> push",
+	    "\x48\x85\xff\x55\x5d\xe8\xf9\xff\xff\xff\xc3");
 	X86(1, STEPPED, "test; push; pop; jrcxz -> push", "\x48\x85\xff\x55\x5d\xe3\xfc\xc3");
 	X86(1, STEPPED, "test; jz -> itself", "\x48\x85\xff\x74\xfe\xc3");
 }
@@ -238,21 +241,22 @@ START_TEST(the_search_ends_within_reach_of_the_entry)
 }
 END_TEST
 
+static int choose(enum elf_arch arch, const char *code, size_t len, struct placement *out)
+{
+	return placement__choose(arch, (const uint8_t *)code, len, 1, out);
+}
+
 START_TEST(undecodable_code_is_refused_at_the_entry_and_ends_the_search_later)
 {
 	struct placement p;
 
-	ck_assert_int_eq(placement__choose(ELF_ARCH_X86_64, (const uint8_t *)"\x06\x55", 2, 1, &p),
-			 -EINVAL);
+	ck_assert_int_eq(choose(ELF_ARCH_X86_64, "\x06\x55", 2, &p), -EINVAL);
 	ck_assert_uint_eq(p.offset, 0);
 	ck_assert(!p.emulated);
-	ck_assert_int_eq(placement__choose(ELF_ARCH_X86_64, (const uint8_t *)"", 0, 1, &p), -EINVAL);
-	ck_assert_int_eq(placement__choose(ELF_ARCH_NONE, (const uint8_t *)"\x55", 1, 1, &p),
-			 -EINVAL);
-	ck_assert_int_eq(placement__choose(ELF_ARCH_X86_64, (const uint8_t *)"\x48\x85", 2, 1, &p),
-			 -EINVAL);
-	ck_assert_int_eq(placement__choose(ELF_ARCH_AARCH64, (const uint8_t *)"\0\0\0\0", 4, 1, &p),
-			 -EINVAL);
+	ck_assert_int_eq(choose(ELF_ARCH_X86_64, "", 0, &p), -EINVAL);
+	ck_assert_int_eq(choose(ELF_ARCH_NONE, "\x55", 1, &p), -EINVAL);
+	ck_assert_int_eq(choose(ELF_ARCH_X86_64, "\x48\x85", 2, &p), -EINVAL);
+	ck_assert_int_eq(choose(ELF_ARCH_AARCH64, "\0\0\0\0", 4, &p), -EINVAL);
 	X86(1, STEPPED, "mov rax,rdi; data; push", "\x48\x89\xf8\x06\x55\xc3");
 	X86(1, STEPPED, "mov rax,rdi; half a test", "\x48\x89\xf8\x48\x85");
 }
@@ -262,12 +266,12 @@ START_TEST(the_instruction_and_the_reason_are_told)
 {
 	struct placement p;
 
-	placement__choose(ELF_ARCH_X86_64, (const uint8_t *)"\x48\x85\xff\x55\xc3", 5, 1, &p);
+	choose(ELF_ARCH_X86_64, "\x48\x85\xff\x55\xc3", 5, &p);
 	ck_assert_str_eq(p.insn, "push rbp");
-	placement__choose(ELF_ARCH_X86_64, (const uint8_t *)"\x48\x83\xec\x18\xc3", 5, 1, &p);
+	choose(ELF_ARCH_X86_64, "\x48\x83\xec\x18\xc3", 5, &p);
 	ck_assert_str_eq(p.insn, "sub rsp, 0x18");
 	ck_assert_str_eq(p.why, "sub rsp, 0x18 at +0 moves the stack pointer");
-	placement__choose(ELF_ARCH_X86_64, (const uint8_t *)"\x48\x89\xf8\xbf\x01\0\0\0\x55", 9, 1, &p);
+	choose(ELF_ARCH_X86_64, "\x48\x89\xf8\xbf\x01\0\0\0\x55", 9, &p);
 	ck_assert_str_eq(p.insn, "mov rax, rdi");
 	ck_assert_str_eq(p.why, "mov edi, 0x01 at +3 writes an argument register");
 }
@@ -275,14 +279,14 @@ END_TEST
 
 START_TEST(the_entry_can_be_asked_for)
 {
+	static const uint8_t stepped[] = { 0x48, 0x85, 0xff, 0x55 }, emulated[] = { 0x55 };
 	struct placement p;
 
-	ck_assert_int_eq(placement__at_entry(ELF_ARCH_X86_64, (const uint8_t *)"\x48\x85\xff\x55", 4,
-					     &p), 0);
+	ck_assert_int_eq(placement__at_entry(ELF_ARCH_X86_64, stepped, sizeof(stepped), &p), 0);
 	ck_assert_uint_eq(p.offset, 0);
 	ck_assert(!p.emulated);
 	ck_assert_str_eq(p.insn, "test rdi, rdi");
-	ck_assert_int_eq(placement__at_entry(ELF_ARCH_X86_64, (const uint8_t *)"\x55", 1, &p), 0);
+	ck_assert_int_eq(placement__at_entry(ELF_ARCH_X86_64, emulated, sizeof(emulated), &p), 0);
 	ck_assert(p.emulated);
 }
 END_TEST
@@ -306,10 +310,12 @@ START_TEST(arm64_search_passes_what_leaves_arguments_and_stack_alone)
 	ARM64(1, 4, "mov x3, x0; adrp x4", 0xaa0003e3, 0xb0000004, 0xa9bc7bfd);
 	ARM64(2, 4, "cmp x0, x1; b.hi", 0xeb01001f, 0x54000088, 0xd65f03c0);
 	ARM64(1, 4, "bti c; cbz x0", 0xd503245f, 0xb4000880, 0xd65f03c0);
-	ARM64(1, 8, "mrs x3, tpidr_el0; ldr x4, [x3, #8]; cbz x4", 0xd53bd043, 0xf9400464, 0xb4000084);
+	ARM64(1, 8, "mrs x3, tpidr_el0; ldr x4, [x3, #8]; cbz x4",
+	    0xd53bd043, 0xf9400464, 0xb4000084);
 	ARM64(1, 4, "mov w1, #1 (not an argument); cbz x0", 0x52800021, 0xb4000880, 0xd65f03c0);
 	ARM64(1, 4, "subs x3, x0, #8 ; b.eq", 0xf1002003, 0x54000080, 0xd65f03c0);
-	ARM64(1, 8, "nop; mov x3, x0; adrp x4, better than the nop", 0xd503201f, 0xaa0003e3, 0xb0000004);
+	ARM64(1, 8, "nop; mov x3, x0; adrp x4, better than the nop",
+	    0xd503201f, 0xaa0003e3, 0xb0000004);
 }
 END_TEST
 
@@ -320,7 +326,8 @@ START_TEST(arm64_search_ends_where_the_probe_would_lose_something)
 	ARM64(1, STEPPED, "mov x0, x1; cbz x2", 0xaa0103e0, 0xb4000082);
 	ARM64(2, STEPPED, "mov w1, #1; cbz x0", 0x52800021, 0xb4000880);
 	ARM64(1, STEPPED, "mov x29, sp; adrp x4", 0x910003fd, 0xb0000004);
-	ARM64(1, STEPPED, "mov x19, x30 copies the return address; adrp x4", 0xaa1e03f3, 0xb0000004);
+	ARM64(1, STEPPED, "mov x19, x30 copies the return address; adrp x4",
+	    0xaa1e03f3, 0xb0000004);
 	ARM64(1, STEPPED, "paciasp; adrp x4", 0xd503233f, 0xb0000004);
 	ARM64(1, STEPPED, "str x1, [x0]; adrp x4", 0xf9000001, 0xb0000004);
 	ARM64(1, STEPPED, "ldr x4, literal; adrp x4", 0x58000084, 0xb0000004);

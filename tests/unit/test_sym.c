@@ -70,7 +70,8 @@ static int find_self(struct dl_phdr_info *info, size_t size, void *arg)
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
 
-		if (ph->p_type == PT_LOAD && self->pc - info->dlpi_addr - ph->p_vaddr < ph->p_filesz)
+		if (ph->p_type == PT_LOAD &&
+		    self->pc - info->dlpi_addr - ph->p_vaddr < ph->p_filesz)
 			self->offset = self->pc - info->dlpi_addr - ph->p_vaddr + ph->p_offset;
 	}
 	return 1; /* the first one is the program */
@@ -90,8 +91,10 @@ static inline __attribute__((always_inline)) uint64_t here(void)
 
 static __attribute__((noinline)) uint64_t calls_here(uint32_t *line)
 {
-	uint64_t pc = here(); *line = __LINE__;
+	uint64_t pc;
 
+	*line = __LINE__ + 1;
+	pc = here();
 	__asm__ volatile("" : "+r"(pc));
 	return pc;
 }
@@ -257,7 +260,8 @@ START_TEST(cplusplus_names_are_demangled_with_their_parameters)
 	static const char source[] =
 		"#include <vector>\n"
 		"namespace app {\n"
-		"struct store { std::vector<int *> v; __attribute__((noinline)) void add(int n); };\n"
+		"struct store { std::vector<int *> v; __attribute__((noinline)) void add(int n); "
+		"};\n"
 		"__attribute__((noinline)) void store::add(int n)\n"
 		"{\n"
 		"	v.push_back(new int(n));\n" /* 6 */
@@ -348,10 +352,25 @@ START_TEST(debuglink_is_followed_to_each_place)
 {
 	split_fixture("-g");
 	fixture__run(&fix, "objcopy --add-gnu-debuglink=prog.debug stripped");
-	fixture__run(&fix, "mkdir -p %s && { test %s = . || mv prog.debug %s/; }",
-		     link_places[_i], link_places[_i], link_places[_i]);
+	fixture__run(&fix, "mkdir -p %s && { test %s = . || mv prog.debug %s/; }", link_places[_i],
+		     link_places[_i], link_places[_i]);
 	use_options("root", 0);
 	assert_fixture_chain(sym, open_fixture("stripped"), fixture_symbol("outer"));
+}
+END_TEST
+
+START_TEST(debuglink_is_followed_inside_a_containers_root)
+{
+	struct sym_module *mod;
+	char path[2 * PATH_MAX];
+
+	split_fixture("-g");
+	fixture__run(&fix, "objcopy --add-gnu-debuglink=prog.debug stripped && "
+			   "mkdir .debug && mv prog.debug .debug/");
+	snprintf(path, sizeof(path), "/proc/%d/root%s", getpid(), fixture__path(&fix, "stripped"));
+	mod = open_module(sym, path);
+	ck_assert_ptr_nonnull(mod);
+	assert_fixture_chain(sym, mod, fixture_symbol("outer"));
 }
 END_TEST
 
@@ -366,8 +385,10 @@ END_TEST
 /* Moves prog.debug to where its build-id, or another one, leads. */
 static void file_by_build_id(const char *id)
 {
-	fixture__run(&fix, "mkdir -p root/.build-id/%.2s && "
-		     "cp prog.debug root/.build-id/%.2s/%s.debug", id, id, id + 2);
+	fixture__run(&fix,
+		     "mkdir -p root/.build-id/%.2s && "
+		     "cp prog.debug root/.build-id/%.2s/%s.debug",
+		     id, id, id + 2);
 }
 
 START_TEST(debug_root_is_searched_by_build_id)
@@ -390,7 +411,8 @@ START_TEST(debug_file_of_another_build_is_refused)
 
 	split_fixture("-g");
 	use_options("root", 0);
-	fixture__run(&fix, "gcc -O1 -g -Wl,--build-id=sha1 -o other prog.c && strip -o stripped2 other");
+	fixture__run(&fix,
+		     "gcc -O1 -g -Wl,--build-id=sha1 -o other prog.c && strip -o stripped2 other");
 	mod = open_fixture("stripped2");
 	file_by_build_id(sym_module__build_id(mod));
 	assert_symbol_only(sym, mod, find_symbol(fixture__path(&fix, "other"), SHT_SYMTAB, "outer"),
@@ -404,7 +426,7 @@ static bool make_dwz(void)
 	fixture__compile(&fix, "-g -gdwarf-4");
 	fixture__run(&fix, "gcc -O1 -g -gdwarf-4 -Wl,--build-id=sha1 -o second prog.c");
 	return fixture__try(&fix, "dwz -m common.dwz -r prog second && "
-			    "readelf -S prog | grep -q gnu_debugaltlink");
+				  "readelf -S prog | grep -q gnu_debugaltlink");
 }
 
 START_TEST(dwz_supplementary_file_is_followed)
@@ -525,6 +547,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, libc_debug_file_is_found_by_build_id);
 	tcase_add_loop_test(tcase, debuglink_is_followed_to_each_place, 0,
 			    (int)(sizeof(link_places) / sizeof(link_places[0])));
+	tcase_add_test(tcase, debuglink_is_followed_inside_a_containers_root);
 	tcase_add_test(tcase, debuglink_with_another_crc_is_refused);
 	tcase_add_test(tcase, debug_root_is_searched_by_build_id);
 	tcase_add_test(tcase, debug_file_of_another_build_is_refused);

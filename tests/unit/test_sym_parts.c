@@ -22,7 +22,8 @@ static const struct {
 	const char *mangled, *plain;
 } names[] = {
 	{"_ZN3foo3barEi", "foo::bar(int)"},
-	{"_ZNSt6vectorIiSaIiEE9push_backEOi", "std::vector<int, std::allocator<int> >::push_back(int&&)"},
+	{"_ZNSt6vectorIiSaIiEE9push_backEOi",
+	 "std::vector<int, std::allocator<int> >::push_back(int&&)"},
 	{"_Z1fv.isra.0", "f() [clone .isra.0]"},
 	{"_ZN4core3fmt9Formatter3pad17h0123456789abcdefE", "core::fmt::Formatter::pad"},
 	{"_RNvNtCs1234_7mycrate3mod4func", "mycrate::mod::func"},
@@ -38,8 +39,8 @@ START_TEST(cplusplus_and_rust_names_are_demangled)
 }
 END_TEST
 
-static const char *const plain_names[] = {"", "main", "_start", "_Zero", "_R", "_Z", "__libc_malloc",
-					  "_ZN3fooE_nonsense"};
+static const char *const plain_names[] = {"",	"main", "_start",	 "_Zero",
+					  "_R", "_Z",	"__libc_malloc", "_ZN3fooE_nonsense"};
 
 START_TEST(other_names_are_left_alone)
 {
@@ -199,14 +200,15 @@ static void add(const struct sample *samples, size_t cnt)
 	for (size_t i = 0; i < cnt; i++)
 		ck_assert_int_eq(symtab__add(tab, samples[i].name, strlen(samples[i].name),
 					     samples[i].vaddr, samples[i].size_bytes, 0x9000,
-					     ELF64_ST_INFO(samples[i].bind, samples[i].type)), 0);
+					     ELF64_ST_INFO(samples[i].bind, samples[i].type)),
+				 0);
 	symtab__seal(tab);
 }
 
-#define ADD(...)                                                              \
-	do {                                                                  \
-		const struct sample samples[] = {__VA_ARGS__};                \
-		add(samples, sizeof(samples) / sizeof(samples[0]));           \
+#define ADD(...)                                                                                   \
+	do {                                                                                       \
+		const struct sample samples[] = {__VA_ARGS__};                                     \
+		add(samples, sizeof(samples) / sizeof(samples[0]));                                \
 	} while (0)
 
 static const char *name_at(uint64_t vaddr)
@@ -222,8 +224,7 @@ START_TEST(public_name_is_chosen_among_aliases)
 	    {"malloc", 0x1000, 16, STB_GLOBAL, STT_FUNC},
 	    {"__malloc", 0x1000, 16, STB_LOCAL, STT_FUNC},
 	    {"a_label", 0x1000, 0, STB_GLOBAL, STT_NOTYPE},
-	    {"_puts", 0x2000, 16, STB_GLOBAL, STT_FUNC},
-	    {"puts", 0x2000, 16, STB_WEAK, STT_FUNC},
+	    {"_puts", 0x2000, 16, STB_GLOBAL, STT_FUNC}, {"puts", 0x2000, 16, STB_WEAK, STT_FUNC},
 	    {"static_one", 0x3000, 16, STB_LOCAL, STT_FUNC},
 	    {"_one", 0x3000, 16, STB_GLOBAL, STT_FUNC},
 	    {"_ZN1a1bEv", 0x4000, 16, STB_GLOBAL, STT_FUNC},

@@ -18,20 +18,27 @@
 #include "agent/internal.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
+#include "agent/unwinder.h"
 #include "cli/options.h"
+#include "render/emit.h"
 #include "sym/symbolizer.h"
 #include "target/proc_info.h"
 
+#define MAX_LINE_COLUMNS 1000 /* of a message; longer is cut */
+
 void agent__say(const struct agent *agent, int min_verbosity, const char *format, ...)
 {
+	char text[8192];
 	va_list args;
 
 	if (agent->opts->verbosity < min_verbosity)
 		return;
-	fputs("unfreed: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	fputs("unfreed: ", stderr);
+	/* Names of processes and files are somebody else's text. */
+	emit__text(stderr, text, MAX_LINE_COLUMNS);
 	fputc('\n', stderr);
 }
 
@@ -92,6 +99,9 @@ static void say_why_no_tracer(const struct agent *agent, int err)
 	case ENOMEM:
 		agent__say(agent, -1, "no memory for the tables: try fewer --max-blocks or --max-sites");
 		break;
+	case EOPNOTSUPP:
+		agent__say(agent, -1, "this kernel cannot attach like that: try --attach auto");
+		break;
 	case ESRCH:
 		agent__say(agent, -1, "this kernel has no BTF (/sys/kernel/btf/vmlinux): it must be "
 			   "built with CONFIG_DEBUG_INFO_BTF");
@@ -114,6 +124,8 @@ static bool load_tracer(struct agent *agent)
 		.every_process = opts->follow, /* children have no number yet */
 		.pids = agent->pids,
 		.pid_cnt = agent->pid_cnt,
+		.attach = opts->attach,
+		.stack_mode = opts->stack_mode,
 		.debug = opts->verbosity >= 2,
 	};
 	int err;
@@ -151,7 +163,9 @@ static bool make_parts(struct agent *agent)
 	agent->symbolizer = symbolizer__new(NULL);
 	agent->tracees = tracees__new();
 	agent->cohorts = cohorts__new(&shared, opts->older_ns, monotonic_ns());
-	if (!agent->files || !agent->symbolizer || !agent->tracees || !agent->cohorts) {
+	agent->unwinder = agent->files ? unwinder__new(agent->tracer, agent->files) : NULL;
+	if (!agent->files || !agent->symbolizer || !agent->tracees || !agent->cohorts ||
+	    !agent->unwinder) {
 		agent__say(agent, -1, "out of memory");
 		return false;
 	}
@@ -161,8 +175,9 @@ static bool make_parts(struct agent *agent)
 			   "with CAP_PERFMON", strerror(errno));
 		return false;
 	}
+	agent->names = (struct frame_names){agent->symbolizer, agent->unwinder, agent->mappings};
 	agent->collector = collector__new(&collector_opts, agent->tracer, agent->tracees,
-					  agent->cohorts, agent->mappings, agent->symbolizer);
+					  agent->cohorts, &agent->names);
 	if (!agent->collector)
 		agent__say(agent, -1, "out of memory");
 	return agent->collector;
@@ -186,7 +201,7 @@ static bool add_target(struct agent *agent, pid_t pid)
 	}
 	if (waits)
 		return !mapping_log__watch_new(agent->mappings, pid);
-	err = mapping_log__watch(agent->mappings, pid);
+	err = agent__watch(agent, pid);
 	if (err) {
 		agent__say(agent, -1, "cannot read the mappings of pid %d: %s", (int)pid,
 			   strerror(-err));
@@ -331,6 +346,7 @@ void agent__free(struct agent *agent)
 		close(agent->epoll_fd);
 	collector__free(agent->collector);
 	cohorts__free(agent->cohorts);
+	unwinder__free(agent->unwinder);
 	tracer__free(agent->tracer);
 	mapping_log__free(agent->mappings);
 	tracees__free(agent->tracees);

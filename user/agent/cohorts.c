@@ -8,8 +8,13 @@
 #define MAX_EPOCH_NS   1000000000ULL
 #define MIN_EPOCH_NS   20000000ULL
 #define OLDER_FRACTION 16 /* --older is answered to within this part of itself */
-#define REST_EPOCHS    2  /* before a merged cohort's slot is used again */
-#define SPARE_SLOTS    4  /* kept free or resting, so that a tick always finds one */
+/*
+ * Ticks before a merged cohort's slot is used again. Ticks that come late are followed by one
+ * that comes early: of two intervals only one is sure to have passed.
+ */
+#define REST_EPOCHS    2
+/* Kept free or resting: a tick takes one and rests one at most, so two stay free. */
+#define SPARE_SLOTS    (REST_EPOCHS + 2)
 /* Epochs that the probes may still look up in the ring; less than bpf/site.bpf.h's guard allows. */
 #define RING_EPOCHS    (UF_EPOCH_RING - 128)
 
@@ -53,6 +58,18 @@ static void begin_cohort(struct cohorts *c, uint32_t epoch, uint64_t now_ns)
 	__atomic_store_n(c->shared.current_epoch, epoch, __ATOMIC_RELEASE);
 }
 
+static uint64_t choose_epoch_ns(uint64_t older_ns)
+{
+	if (older_ns && older_ns < MIN_EPOCH_NS * OLDER_FRACTION)
+		return MIN_EPOCH_NS;
+	if (older_ns && older_ns < MAX_EPOCH_NS * OLDER_FRACTION)
+		return older_ns / OLDER_FRACTION;
+	/* The ring must reach well beyond the age that will be asked for. */
+	if (older_ns / (RING_EPOCHS / 2) > MAX_EPOCH_NS)
+		return older_ns / (RING_EPOCHS / 2);
+	return MAX_EPOCH_NS;
+}
+
 struct cohorts *cohorts__new(const struct cohorts_shared *shared, uint64_t older_ns,
 			     uint64_t now_ns)
 {
@@ -62,11 +79,7 @@ struct cohorts *cohorts__new(const struct cohorts_shared *shared, uint64_t older
 		return NULL;
 	c->shared = *shared;
 	c->older_ns = older_ns;
-	c->epoch_ns = MAX_EPOCH_NS;
-	if (older_ns && older_ns / OLDER_FRACTION < MAX_EPOCH_NS)
-		c->epoch_ns = older_ns / OLDER_FRACTION;
-	if (c->epoch_ns < MIN_EPOCH_NS)
-		c->epoch_ns = MIN_EPOCH_NS;
+	c->epoch_ns = choose_epoch_ns(older_ns);
 	for (int slot = UF_MAX_COHORTS - 1; slot >= 0; slot--)
 		c->free_slots[c->free_cnt++] = slot;
 	begin_cohort(c, 0, now_ns);
@@ -181,14 +194,15 @@ void cohorts__tick(struct cohorts *c, uint64_t now_ns)
 {
 	uint32_t epoch = *c->shared.current_epoch + 1;
 
+	/* First of all: moving counts takes time, and now_ns should be when the epoch begins. */
+	if (c->free_cnt)
+		begin_cohort(c, epoch, now_ns);
 	wake_rested(c, epoch);
 	/* Epochs about to fall out of the ring must be in the oldest cohort by then. */
 	while (c->cohort_cnt > 2 && epoch - c->cohorts[1].first_epoch > RING_EPOCHS)
 		merge_pair(c, 0);
 	while (c->free_cnt + c->resting_cnt < SPARE_SLOTS)
 		merge_pair(c, cheapest_pair(c, now_ns));
-	if (c->free_cnt)
-		begin_cohort(c, epoch, now_ns);
 }
 
 uint32_t cohorts__ages(const struct cohorts *c, uint64_t now_ns, struct cohort_age *ages)

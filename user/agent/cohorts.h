@@ -12,14 +12,22 @@
  * keeps its live bytes and count in cohorts, each for a range of epochs, and
  * the probes find the cohort of an epoch in a table that user space writes.
  * When cohorts run short, two neighbours are merged into one: young ones stay
- * fine, old ones become coarse (relative to their age), so any age is answered
- * to within a small fraction of itself. Work per epoch: O(sites) at most.
+ * fine, old ones become coarse relative to their age. Work per epoch: O(sites)
+ * at most.
+ *
+ * What is known of the blocks older than an age A, in a trace of T epochs, is
+ * how many are older than some age between A and A * (1 + p) + an epoch. p grows
+ * with log(T): 0.1 at 256 epochs, 0.3 at the ring's 65,536, and up to 0.6 if
+ * cohorts are spent on older_ns. An epoch is 1 s (20 ms to 1 s if older_ns is
+ * under 16 s). Blocks older than the ring reaches (18 hours of 1 s, 22 minutes
+ * of 20 ms) are told apart no more: they are in the oldest cohort.
  *
  * The probes run all the time and take no lock. Merging Y into X therefore
  * goes in two steps: the table sends Y's epochs to X, then Y's numbers are
  * added to X's and taken from Y's. A probe that had read the table before may
- * still count at Y: Y rests for two epochs, then what came late is moved too,
- * and only then is it used again. Sums over all cohorts are exact throughout.
+ * still count at Y: Y rests for one epoch at least, then what came late is
+ * moved too, and only then is it used again. Sums over all cohorts are exact
+ * throughout.
  */
 
 struct cohorts;
@@ -35,8 +43,8 @@ struct cohorts_shared {
 };
 
 /*
- * older_ns: the age that will be asked for (0: none in particular), known to within
- * 1/16 of itself. NULL with errno ENOMEM.
+ * older_ns: the age that will be asked for (0: none in particular), known to within 1/16 of
+ * itself or 20 ms, or the longest time between two ticks. NULL with errno ENOMEM.
  */
 struct cohorts *cohorts__new(const struct cohorts_shared *shared, uint64_t older_ns,
 			     uint64_t now_ns);

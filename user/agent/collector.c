@@ -10,6 +10,7 @@
 #include "agent/frame_names.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
+#include "agent/unwinder.h"
 #include "target/mapping_log.h"
 #include "target/proc_info.h"
 
@@ -25,8 +26,7 @@ struct collector {
 	struct tracer *tracer;
 	struct tracees *tracees;
 	struct cohorts *cohorts;
-	struct mapping_log *mappings;
-	struct symbolizer *symbolizer;
+	const struct frame_names *names;
 	uint64_t start_ns, last_ns; /* last_ns 0: no report yet */
 	struct last_seen *last;
 	uint32_t last_cnt;
@@ -42,7 +42,7 @@ static uint64_t now_ns(clockid_t clock)
 
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
-				 struct mapping_log *mappings, struct symbolizer *symbolizer)
+				 const struct frame_names *names)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
 
@@ -52,8 +52,7 @@ struct collector *collector__new(const struct collector_opts *opts, struct trace
 	collector->tracer = tracer;
 	collector->tracees = tracees;
 	collector->cohorts = cohorts;
-	collector->mappings = mappings;
-	collector->symbolizer = symbolizer;
+	collector->names = names;
 	collector->start_ns = now_ns(CLOCK_MONOTONIC);
 	return collector;
 }
@@ -240,14 +239,23 @@ static int add_losses(const struct collector *collector, struct snapshot *snap)
 	snap->cost.event_count = stats.event_cnt;
 	snap->unknown_free_count = stats.unknown_free_cnt;
 	snap->failed_alloc_count = stats.failed_alloc_cnt;
+	err = snapshot__add_loss(snap, "unwind_tables_full",
+				 "unwind tables that had no room: their stacks are cut",
+				 unwinder__lost_cnt(collector->names->unwinder));
+	if (err)
+		return err;
 	return snapshot__add_loss(snap, "mapping_records",
 				  "records of mappings lost: frames may lack names",
-				  mapping_log__lost_cnt(collector->mappings));
+				  mapping_log__lost_cnt(collector->names->mappings));
 }
 
 static int resolve_sites(struct collector *collector, struct snapshot *snap)
 {
-	static const char *const ends[UF_END_CNT] = {"complete", "depth", "read-fault", "bad-chain"};
+	static const char *const ends[UF_END_CNT] = {
+#define X(id, name) [UF_END_##id] = name,
+		UF_STACK_ENDS(X)
+#undef X
+	};
 
 	for (uint32_t i = 0; i < snap->site_cnt; i++) {
 		struct snapshot_site *site = &snap->sites[i];
@@ -256,9 +264,8 @@ static int resolve_sites(struct collector *collector, struct snapshot *snap)
 
 		if (!stack)
 			continue;
-		site->stack_end = ends[stack->end < UF_END_CNT ? stack->end : UF_END_BAD_CHAIN];
-		err = frame_names__resolve(snap, site, stack, collector->mappings,
-					   collector->symbolizer);
+		site->stack_end = ends[stack->end < UF_END_CNT ? stack->end : UF_END_STUCK];
+		err = frame_names__resolve(collector->names, snap, site, stack);
 		if (err)
 			return err;
 	}

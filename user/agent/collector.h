@@ -16,8 +16,7 @@ struct collector;
 struct tracer;
 struct tracees;
 struct cohorts;
-struct mapping_log;
-struct symbolizer;
+struct frame_names;
 
 struct collector_opts {
 	uint64_t older_ns;
@@ -28,7 +27,7 @@ struct collector_opts {
 /* All the others are borrowed. NULL with errno ENOMEM. */
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
-				 struct mapping_log *mappings, struct symbolizer *symbolizer);
+				 const struct frame_names *names);
 /* Takes NULL. */
 void collector__free(struct collector *collector);
 

@@ -1,33 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 #include "agent/frame_names.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/auxv.h>
-#include <unistd.h>
 
+#include "agent/unwinder.h"
 #include "contract.h"
 #include "sym/symbolizer.h"
 #include "target/mapping_log.h"
+#include "target/vdso.h"
 
 #define MAX_INLINED 32 /* frames at one address, the real function's included */
-
-/*
- * The kernel maps the same vDSO into every process of our architecture: ours is the target's.
- * It is an ELF image of whole pages; the end of its section headers is the end of its contents.
- */
-static struct sym_module *open_vdso(struct symbolizer *symbolizer)
-{
-	const Elf64_Ehdr *image = (const void *)getauxval(AT_SYSINFO_EHDR);
-
-	if (!image || memcmp(image->e_ident, ELFMAG, SELFMAG) ||
-	    image->e_ident[EI_CLASS] != ELFCLASS64)
-		return NULL;
-	return symbolizer__open_memory(symbolizer, image,
-				       image->e_shoff + (size_t)image->e_shnum * image->e_shentsize,
-				       "[vdso]");
-}
 
 /* The symbolizer's module of a mapped file, opened at first use; NULL if it has none. */
 static struct sym_module *module_of(struct symbolizer *symbolizer, struct mapped_file *file)
@@ -36,11 +19,12 @@ static struct sym_module *module_of(struct symbolizer *symbolizer, struct mapped
 		return file->user;
 	if (file->fd >= 0) {
 		file->user = symbolizer__open_fd(symbolizer, file->fd, file->path);
-		/* Probes and names are done with it; a descriptor a library would add up. */
-		close(file->fd);
-		file->fd = -EBADF;
-	} else if (!strcmp(file->path, "[vdso]")) {
-		file->user = open_vdso(symbolizer);
+	} else if (is_vdso(file->path, file->inode)) {
+		size_t size;
+		const void *image = vdso_image(&size);
+
+		if (image)
+			file->user = symbolizer__open_memory(symbolizer, image, size, VDSO_NAME);
 	}
 	file->user_failed = !file->user;
 	return file->user;
@@ -91,10 +75,11 @@ static int add_unknown(struct frame_list *list, const char *module, uint64_t off
 }
 
 static int add_named(struct frame_list *list, struct symbolizer *symbolizer,
-		     struct sym_module *module, const char *path, uint64_t offset)
+		     struct sym_module *module, const char *path, uint64_t offset,
+		     bool after_call)
 {
 	struct sym_frame names[MAX_INLINED];
-	int n = symbolizer__resolve(symbolizer, module, offset, true, names, MAX_INLINED);
+	int n = symbolizer__resolve(symbolizer, module, offset, after_call, names, MAX_INLINED);
 
 	for (int i = 0; i < n; i++) {
 		struct snapshot_frame *frame = add_frame(list);
@@ -115,26 +100,39 @@ static int add_named(struct frame_list *list, struct symbolizer *symbolizer,
 	return 0;
 }
 
-int frame_names__resolve(struct snapshot *snap, struct snapshot_site *site,
-			 const struct uf_stack *stack, const struct mapping_log *mappings,
-			 struct symbolizer *symbolizer)
+/* The file that a frame lies in, NULL if none is known, and where; *offset is else its address. */
+static struct mapped_file *find_file(const struct frame_names *names, const struct uf_stack *stack,
+				     uint64_t frame, uint64_t *offset)
+{
+	const struct mapping *mapping;
+
+	if (frame & UF_FRAME_IN_FILE) {
+		*offset = UF_FRAME_OFFSET(frame);
+		return unwinder__file(names->unwinder, UF_FRAME_FILE(frame));
+	}
+	*offset = frame & ~UF_FRAME_INTERRUPTED;
+	mapping = mapping_log__find(names->mappings, stack->tgid, *offset, stack->time_ns);
+	if (!mapping)
+		return NULL;
+	*offset = *offset - mapping->start + mapping->file_offset;
+	return mapping->file;
+}
+
+int frame_names__resolve(const struct frame_names *names, struct snapshot *snap,
+			 struct snapshot_site *site, const struct uf_stack *stack)
 {
 	struct frame_list list = {.snap = snap};
 	uint32_t cnt = stack->frame_cnt <= UF_MAX_FRAMES ? stack->frame_cnt : UF_MAX_FRAMES;
 
 	for (uint32_t i = 0; i < cnt; i++) {
-		const struct mapping *mapping = mapping_log__find(mappings, stack->tgid,
-								  stack->ips[i], stack->time_ns);
-		struct sym_module *module = NULL;
-		uint64_t offset = stack->ips[i];
-		int err;
+		bool after_call = !(stack->frames[i] & UF_FRAME_INTERRUPTED);
+		uint64_t offset;
+		struct mapped_file *file = find_file(names, stack, stack->frames[i], &offset);
+		struct sym_module *module = file ? module_of(names->symbolizer, file) : NULL;
+		int err = module ? add_named(&list, names->symbolizer, module, file->path, offset,
+					     after_call)
+				 : add_unknown(&list, file ? file->path : "", offset);
 
-		if (mapping) {
-			offset = stack->ips[i] - mapping->start + mapping->file_offset;
-			module = module_of(symbolizer, mapping->file);
-		}
-		err = module ? add_named(&list, symbolizer, module, mapping->file->path, offset)
-			     : add_unknown(&list, mapping ? mapping->file->path : "", offset);
 		if (err)
 			return err;
 	}

@@ -5,20 +5,28 @@
 #include "snapshot/snapshot.h"
 
 /*
- * Frames of a stack of the kernel's table, with names: address -> mapping of
- * that process at that time -> file -> symbols.
+ * Frames of a stack of the kernel's table, with names. A frame is a place in a
+ * numbered file, or an address, which the mappings of that process at that
+ * time lead to a file; the file has symbols.
  */
 
 struct mapping_log;
 struct symbolizer;
 struct uf_stack;
+struct unwinder;
+
+/* Where names come from; all borrowed. */
+struct frame_names {
+	struct symbolizer *symbolizer;
+	const struct unwinder *unwinder;    /* number -> file */
+	const struct mapping_log *mappings; /* address -> file */
+};
 
 /*
  * Fills site->frames, allocated from the snapshot. A place that nobody knows
  * is a frame all the same. 0 or -ENOMEM.
  */
-int frame_names__resolve(struct snapshot *snap, struct snapshot_site *site,
-			 const struct uf_stack *stack, const struct mapping_log *mappings,
-			 struct symbolizer *symbolizer);
+int frame_names__resolve(const struct frame_names *names, struct snapshot *snap,
+			 struct snapshot_site *site, const struct uf_stack *stack);
 
 #endif

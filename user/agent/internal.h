@@ -8,10 +8,13 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "agent/frame_names.h"
 #include "target/launch.h"
 #include "target/mapping_log.h"
 
 /* What agent.c (setting up), probing.c (which files) and loop.c (running) share. */
+
+struct uf_event;
 
 enum agent_fd { FD_SIGNAL, FD_REPORT, FD_EPOCH, FD_END, FD_EVENTS, FD_MAPPINGS, FD_CNT };
 
@@ -28,6 +31,8 @@ struct agent {
 	struct file_table *files;
 	struct symbolizer *symbolizer;
 	struct mapping_log *mappings;
+	struct unwinder *unwinder;
+	struct frame_names names;
 	struct tracer *tracer;
 	struct tracees *tracees;
 	struct cohorts *cohorts;
@@ -51,7 +56,11 @@ struct agent {
 void agent__say(const struct agent *agent, int min_verbosity, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Looks at a newly mapped file and probes its allocator functions. */
+/* Watches the mappings of a running process, beginning with those that it has. 0 or -errno. */
+int agent__watch(struct agent *agent, pid_t pid);
+/* A stack met a file without the table that it needs. */
+void agent__want_file(struct agent *agent, const struct uf_event *event);
+/* Looks at a newly mapped file: gives it an unwind table and probes its allocator functions. */
 void agent__see_mapping(void *agent, pid_t pid, const struct mapping *mapping);
 /* The same for the files that the command will map. 0 or -errno. */
 int agent__probe_command_files(struct agent *agent);

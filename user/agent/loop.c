@@ -15,6 +15,7 @@
 #include "agent/internal.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
+#include "agent/unwinder.h"
 #include "cli/options.h"
 #include "render/render.h"
 
@@ -46,6 +47,9 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 		tracee->has_ended = true;
 		tracee->exit_code = event->exit_code;
 		break;
+	case UF_EVENT_FILE_WANTED:
+		agent__want_file(agent, event);
+		break;
 	}
 }
 
@@ -68,6 +72,13 @@ static void write_notes(struct agent *agent)
 			agent__explain_no_allocator(agent, tracee->exe, tracee->note,
 						    sizeof(tracee->note));
 	}
+}
+
+static bool file_is_needed(void *arg, const struct mapped_file *file)
+{
+	const struct agent *agent = arg;
+
+	return mapping_log__uses(agent->mappings, file);
 }
 
 /* What ended has been reported: its blocks, sites and mappings go. */
@@ -106,6 +117,7 @@ static void reclaim(struct agent *agent)
 		}
 	}
 	free(images);
+	unwinder__drop(agent->unwinder, file_is_needed, agent);
 }
 
 static void report(struct agent *agent, bool is_last)
@@ -181,6 +193,7 @@ static void handle_fd(struct agent *agent, enum agent_fd which)
 		read_timer(agent->fds[FD_EPOCH]);
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		cohorts__tick(agent->cohorts, now.tv_sec * 1000000000ULL + now.tv_nsec);
+		unwinder__tick(agent->unwinder);
 		break;
 	case FD_END:
 		agent->is_over = true;
@@ -214,6 +227,8 @@ static int end_command(struct agent *agent)
 		agent->asked_command_to_end = true;
 		kill(agent->launch.pid, SIGTERM);
 	}
+	/* From here on a signal ends us: the command may not want to. */
+	sigprocmask(SIG_SETMASK, &agent->old_mask, NULL);
 	while (waitpid(agent->launch.pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return EXIT_FAILED;

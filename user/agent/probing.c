@@ -3,11 +3,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "agent/internal.h"
 #include "agent/tracer.h"
+#include "agent/unwinder.h"
 #include "cli/options.h"
 #include "probe/catalog.h"
 #include "probe/elf_image.h"
@@ -135,18 +138,13 @@ static const char *mapped_prefix(const struct agent *agent)
 	return agent->opts->object_cnt ? "" : agent->opts->prefix;
 }
 
-void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
+static void probe_mapped_file(struct agent *agent, const struct mapping *mapping)
 {
-	struct agent *agent = arg;
 	struct mapped_file *file = mapping->file;
 	bool was_probed;
 	struct stat st;
 	int n;
 
-	(void)pid;
-	if (file->examined || !file->inode)
-		return;
-	file->examined = true;
 	if (file->fd < 0) {
 		agent__say(agent, 1, "cannot open %s: %s", file->path, strerror(-file->fd));
 		return;
@@ -162,9 +160,129 @@ void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 			   file->path);
 }
 
-static void probe_command_file(void *arg, const char *path)
+static void add_table(struct agent *agent, struct mapped_file *file, bool all_rows)
+{
+	int err;
+
+	if (agent->opts->stack_mode == UF_STACK_FP)
+		return;
+	err = unwinder__add_file(agent->unwinder, file, all_rows);
+	if (err)
+		agent__say(agent, 1, "no unwind table for %s: %s", file->path, strerror(-err));
+}
+
+void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 {
 	struct agent *agent = arg;
+	struct mapped_file *file = mapping->file;
+
+	(void)pid;
+	if (!file->inode)
+		return;
+	/* The table first: a probe may be hit at once. Dropped ones are built again. */
+	add_table(agent, file, false);
+	if (file->examined)
+		return;
+	file->examined = true;
+	probe_mapped_file(agent, mapping);
+}
+
+/* Device numbers have 20 bits for the minor in the kernel, and another layout here. */
+static dev_t user_dev(uint32_t kernel_dev)
+{
+	return makedev(kernel_dev >> 20, kernel_dev & ((1u << 20) - 1));
+}
+
+static struct mapped_file *file_of(struct agent *agent, const struct uf_mapping *mapping)
+{
+	return file_table__get(agent->files, mapping->tgid, mapping->start, mapping->end,
+			       user_dev(mapping->file.dev), mapping->file.inode,
+			       mapping->file.generation, mapping->path);
+}
+
+static void add_listed_mapping(void *arg, const struct uf_mapping *listed)
+{
+	struct agent *agent = arg;
+	struct mapping mapping = {
+		.start = listed->start,
+		.end = listed->end,
+		.file_offset = listed->file_offset,
+		.file = file_of(agent, listed),
+	};
+
+	if (mapping.file)
+		mapping_log__add(agent->mappings, listed->tgid, &mapping);
+}
+
+int agent__watch(struct agent *agent, pid_t pid)
+{
+	int err = mapping_log__watch_new(agent->mappings, pid);
+
+	if (err)
+		return err;
+	err = tracer__list_mappings(agent->tracer, pid, add_listed_mapping, agent);
+	if (!err)
+		return 0;
+	agent__say(agent, 1, "cannot list mappings in the kernel (%s): reading /proc",
+		   strerror(-err));
+	return mapping_log__watch(agent->mappings, pid);
+}
+
+void agent__want_file(struct agent *agent, const struct uf_event *event)
+{
+	const struct mapping *mapping = mapping_log__find(agent->mappings, event->tgid,
+							  event->address, event->time_ns);
+
+	if (!mapping || !mapping->file->inode)
+		return;
+	if (event->file.inode)
+		mapping->file->generation = event->file.generation;
+	add_table(agent, mapping->file, event->want_all_rows);
+}
+
+/*
+ * The kernel's name for a file (device, inode, generation) cannot be had from
+ * stat on every file system. So the files are mapped here, never to be run,
+ * and our own mappings listed.
+ */
+struct command_files {
+	struct agent *agent;
+	void **maps;
+	uint32_t cnt;
+};
+
+static void keep_mapped(struct command_files *files, int fd)
+{
+	void **maps = reallocarray(files->maps, files->cnt + 1, sizeof(*maps));
+	void *map;
+
+	if (!maps)
+		return;
+	files->maps = maps;
+	map = mmap(NULL, 1, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	/* Without it the table comes when the command maps the file, a moment too late. */
+	if (map != MAP_FAILED)
+		files->maps[files->cnt++] = map;
+}
+
+static void add_own_table(void *arg, const struct uf_mapping *mapping)
+{
+	struct command_files *files = arg;
+	struct mapped_file *file;
+
+	for (uint32_t i = 0; i < files->cnt; i++) {
+		if ((uintptr_t)files->maps[i] != mapping->start)
+			continue;
+		file = file_of(files->agent, mapping);
+		if (file)
+			add_table(files->agent, file, false);
+	}
+}
+
+static void probe_command_file(void *arg, const char *path)
+{
+	struct command_files *files = arg;
+	struct agent *agent = files->agent;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), n;
 
 	if (fd < 0)
@@ -172,12 +290,21 @@ static void probe_command_file(void *arg, const char *path)
 	n = probe_fd(agent, fd, path, mapped_prefix(agent), true);
 	if (n < 0)
 		say_failure(agent, path, n);
+	keep_mapped(files, fd);
 	close(fd);
 }
 
 int agent__probe_command_files(struct agent *agent)
 {
-	return command_files__find(agent->opts->command, probe_command_file, agent);
+	struct command_files files = {.agent = agent};
+	int err = command_files__find(agent->opts->command, probe_command_file, &files);
+
+	if (!err && agent->opts->stack_mode != UF_STACK_FP)
+		err = tracer__list_mappings(agent->tracer, getpid(), add_own_table, &files);
+	while (files.cnt)
+		munmap(files.maps[--files.cnt], 1);
+	free(files.maps);
+	return err;
 }
 
 bool agent__probe_objects(struct agent *agent)

@@ -12,36 +12,9 @@
 #include <unistd.h>
 
 #include "agent/cohorts.h"
+#include "agent/tracer_internal.h"
 #include "probe/catalog.h"
-#include "probe/features.h"
 #include "probe/uprobe_link.h"
-#include "unfreed.skel.h"
-
-enum attach_mode { MODE_SESSION, MODE_MULTI, MODE_PERF };
-
-/* The probes of one file; the descriptors in the order of attachment. */
-struct probed_file {
-	int *links;
-	uint32_t link_cnt;
-	uint32_t point_cnt;
-};
-
-struct tracer {
-	struct unfreed_bpf *skel;
-	struct tracer_opts opts;
-	enum attach_mode mode;
-	struct bpf_link *process_links[4];
-	struct ring_buffer *events;
-	tracer_event_fn event_fn; /* during tracer__poll_events */
-	void *event_arg;
-	struct uf_site *sites;
-	struct uf_stack *stacks;
-	size_t sites_size, stacks_size;
-	struct probed_file files[UF_MAX_FILES];
-	uint32_t file_cnt, probe_cnt;
-	int cpu_cnt;
-	struct uf_stats *cpu_stats; /* scratch, one a CPU */
-};
 
 static bool print_debug;
 
@@ -54,16 +27,17 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 
 static void set_attach_type(struct bpf_program *prog, enum attach_mode mode, bool is_session)
 {
-	if (mode == MODE_PERF)
+	if (mode == ATTACH_PERF)
 		return;
-	bpf_program__set_expected_attach_type(prog, (enum bpf_attach_type)(
-		is_session ? UPROBE_ATTACH_SESSION : UPROBE_ATTACH_MULTI));
+	bpf_program__set_expected_attach_type(
+		prog, (enum bpf_attach_type)(is_session ? UPROBE_ATTACH_SESSION
+							: UPROBE_ATTACH_MULTI));
 }
 
 static void configure_programs(struct tracer *tracer)
 {
 	struct unfreed_bpf *skel = tracer->skel;
-	bool session = tracer->mode == MODE_SESSION;
+	bool session = tracer->mode == ATTACH_SESSION;
 
 	bpf_program__set_autoload(skel->progs.alloc_session, session);
 	bpf_program__set_autoload(skel->progs.alloc_entry, !session);
@@ -120,9 +94,10 @@ static int load(struct tracer *tracer)
 
 	if (err)
 		return err;
-	tracer->mode = features.uprobe_session ? MODE_SESSION
-		       : features.uprobe_multi ? MODE_MULTI
-					       : MODE_PERF;
+	err = features__choose(&features, opts->attach);
+	if (err < 0)
+		return err;
+	tracer->mode = err;
 	tracer->skel = unfreed_bpf__open();
 	if (!tracer->skel)
 		return -errno;
@@ -131,6 +106,7 @@ static int load(struct tracer *tracer)
 	tracer->skel->rodata->cfg_page_size_bytes = sysconf(_SC_PAGESIZE);
 	tracer->skel->rodata->cfg_follow = opts->follow;
 	tracer->skel->rodata->cfg_max_sites = opts->max_sites;
+	tracer->skel->rodata->cfg_stack_mode = opts->stack_mode;
 	tracer->skel->bss->next_image = 1;
 	configure_programs(tracer);
 	err = configure_maps(tracer);
@@ -145,12 +121,16 @@ static int map_tables(struct tracer *tracer)
 	tracer->stacks_size = map_bytes(sizeof(struct uf_stack), tracer->opts.max_sites);
 	tracer->sites = mmap_table(skel->maps.sites, tracer->sites_size);
 	tracer->stacks = mmap_table(skel->maps.stacks, tracer->stacks_size);
+	tracer->unwind_files_size = map_bytes(sizeof(struct uf_unwind_file), UF_MAX_UNWIND_FILES);
+	tracer->unwind_files = mmap_table(skel->maps.unwind_files, tracer->unwind_files_size);
 	tracer->cpu_cnt = libbpf_num_possible_cpus();
 	if (tracer->cpu_cnt < 1)
 		return tracer->cpu_cnt;
 	tracer->cpu_stats = calloc(tracer->cpu_cnt, sizeof(*tracer->cpu_stats));
+	tracer->unused_stacks = calloc(tracer->opts.max_sites, sizeof(*tracer->unused_stacks));
 	tracer->events = ring_buffer__new(bpf_map__fd(skel->maps.events), handle_event, tracer, NULL);
-	if (!tracer->sites || !tracer->stacks || !tracer->cpu_stats || !tracer->events)
+	if (!tracer->sites || !tracer->stacks || !tracer->unwind_files || !tracer->cpu_stats ||
+	    !tracer->unused_stacks || !tracer->events)
 		return errno ? -errno : -ENOMEM;
 	return 0;
 }
@@ -199,7 +179,13 @@ void tracer__free(struct tracer *tracer)
 		munmap(tracer->sites, tracer->sites_size);
 	if (tracer->stacks)
 		munmap(tracer->stacks, tracer->stacks_size);
+	if (tracer->unwind_files)
+		munmap(tracer->unwind_files, tracer->unwind_files_size);
+	for (int i = 0; i < UF_MAX_CHUNKS; i++)
+		if (tracer->chunks[i])
+			munmap(tracer->chunks[i], UF_CHUNK_WORDS * sizeof(uint64_t));
 	free(tracer->cpu_stats);
+	free(tracer->unused_stacks);
 	unfreed_bpf__destroy(tracer->skel);
 	free(tracer);
 }
@@ -258,7 +244,7 @@ static int attach_program(struct tracer *tracer, struct probed_file *file,
 {
 	int type = prog == tracer->skel->progs.alloc_session ? UPROBE_ATTACH_SESSION
 							     : UPROBE_ATTACH_MULTI;
-	uint32_t new_cnt = tracer->mode == MODE_PERF ? 2 * places->cnt : 1;
+	uint32_t new_cnt = tracer->mode == ATTACH_PERF ? 2 * places->cnt : 1;
 	int fd, err;
 	int *links;
 
@@ -268,7 +254,7 @@ static int attach_program(struct tracer *tracer, struct probed_file *file,
 	if (!links)
 		return -ENOMEM;
 	file->links = links;
-	if (tracer->mode == MODE_PERF) {
+	if (tracer->mode == ATTACH_PERF) {
 		err = uprobe_link__perf(bpf_program__fd(prog), is_return, places,
 					links + file->link_cnt);
 		if (err)
@@ -302,7 +288,7 @@ static int attach_places(struct tracer *tracer, struct probed_file *file, const 
 	places.offsets = allocs->offsets;
 	places.cookies = allocs->cookies;
 	places.cnt = allocs->cnt;
-	if (tracer->mode == MODE_SESSION)
+	if (tracer->mode == ATTACH_SESSION)
 		return attach_program(tracer, file, skel->progs.alloc_session, false, &places);
 	err = attach_program(tracer, file, skel->progs.alloc_exit, true, &places);
 	return err ? err : attach_program(tracer, file, skel->progs.alloc_entry, false, &places);
@@ -313,7 +299,7 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	struct probed_file *file = &tracer->files[tracer->file_cnt];
 	struct place_list frees = {0}, allocs = {0};
 	/* The pid filter of 6.6 - 6.9 looks at threads; where there are sessions it is right. */
-	bool filtered = !tracer->opts.every_process && tracer->mode != MODE_MULTI;
+	bool filtered = !tracer->opts.every_process && tracer->mode != ATTACH_MULTI;
 	char path[64];
 	int err;
 
@@ -346,7 +332,11 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 
 const char *tracer__mode(const struct tracer *tracer)
 {
-	static const char *const names[] = {"uprobe session", "uprobe multi", "perf uprobe"};
+	static const char *const names[] = {
+		[ATTACH_SESSION] = "uprobe session",
+		[ATTACH_MULTI] = "uprobe multi",
+		[ATTACH_PERF] = "perf uprobe",
+	};
 
 	return names[tracer->mode];
 }
@@ -433,108 +423,4 @@ int tracer__stats(const struct tracer *tracer, struct uf_stats *out)
 			sums[i] += counters[i];
 	}
 	return 0;
-}
-
-static bool has_heirs(struct tracer *tracer, uf_image_id id)
-{
-	struct uf_image image;
-
-	if (bpf_map_lookup_elem(bpf_map__fd(tracer->skel->maps.images), &id, &image))
-		return false;
-	for (int i = 0; i < UF_MAX_HEIRS; i++)
-		if (image.heirs[i])
-			return true;
-	return false;
-}
-
-static bool contains(const uf_image_id *images, uint32_t cnt, uf_image_id id)
-{
-	for (uint32_t i = 0; i < cnt; i++)
-		if (images[i] == id)
-			return true;
-	return false;
-}
-
-/* No probe can reach these sites any more: their images are dead and have no heirs. */
-static void reclaim_sites(struct tracer *tracer, const uf_image_id *images, uint32_t cnt)
-{
-	uint32_t site_cnt;
-	struct uf_site *sites = tracer__sites(tracer, &site_cnt);
-
-	for (uint32_t i = 0; i < site_cnt; i++) {
-		struct uf_site_key key = {.stack_id = sites[i].stack_id, .image = sites[i].image};
-
-		if (sites[i].state != UF_SITE_READY || !contains(images, cnt, sites[i].image))
-			continue;
-		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.site_index), &key);
-		memset(&sites[i], 0, sizeof(sites[i]));
-		bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.site_spares), NULL, &i, BPF_ANY);
-	}
-}
-
-/* A stack goes when its image does and no (copied) site of another image shows it. */
-static int reclaim_stacks(struct tracer *tracer, const uf_image_id *images, uint32_t cnt)
-{
-	uint32_t site_cnt, max = tracer->opts.max_sites;
-	const struct uf_site *sites = tracer__sites(tracer, &site_cnt);
-	bool *used = calloc(max, sizeof(*used));
-
-	if (!used)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < site_cnt; i++)
-		if (sites[i].state == UF_SITE_READY && sites[i].stack < max)
-			used[sites[i].stack] = true;
-	for (uint32_t i = 0; i < max; i++) {
-		uint64_t id = tracer->stacks[i].id;
-
-		if (!id || used[i] || !contains(images, cnt, tracer->stacks[i].image))
-			continue;
-		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.stack_index), &id);
-		memset(&tracer->stacks[i], 0, sizeof(tracer->stacks[i]));
-		bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.stack_spares), NULL, &i, BPF_ANY);
-	}
-	free(used);
-	return 0;
-}
-
-static int purge_blocks(struct tracer *tracer, const uf_image_id *images, uint32_t cnt)
-{
-	int purged = bpf_map__fd(tracer->skel->maps.purged_images);
-	LIBBPF_OPTS(bpf_test_run_opts, opts);
-	const uint8_t one = 1;
-	int err = 0;
-
-	for (uint32_t i = 0; i < cnt; i++)
-		bpf_map_update_elem(purged, &images[i], &one, BPF_ANY);
-	if (bpf_prog_test_run_opts(bpf_program__fd(tracer->skel->progs.purge_images), &opts))
-		err = -errno;
-	for (uint32_t i = 0; i < cnt; i++)
-		bpf_map_delete_elem(purged, &images[i]);
-	return err;
-}
-
-int tracer__reclaim(struct tracer *tracer, uf_image_id *images, uint32_t *cnt)
-{
-	uf_image_id *gone = calloc(*cnt + 1, sizeof(*gone));
-	uint32_t gone_cnt = 0, kept = 0;
-	int err;
-
-	if (!gone)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < *cnt; i++) {
-		if (has_heirs(tracer, images[i]))
-			images[kept++] = images[i];
-		else
-			gone[gone_cnt++] = images[i];
-	}
-	*cnt = kept;
-	err = gone_cnt ? purge_blocks(tracer, gone, gone_cnt) : 0;
-	if (!err && gone_cnt) {
-		reclaim_sites(tracer, gone, gone_cnt);
-		err = reclaim_stacks(tracer, gone, gone_cnt);
-	}
-	for (uint32_t i = 0; i < gone_cnt; i++)
-		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.images), &gone[i]);
-	free(gone);
-	return err;
 }

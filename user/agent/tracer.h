@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "contract.h"
+#include "probe/features.h"
 
 /*
  * The life of the BPF side: open -> configure -> load -> attach -> read ->
@@ -29,12 +30,14 @@ struct tracer_opts {
 	bool every_process;   /* probes in every process; else only in those of opts.pids */
 	const pid_t *pids;    /* borrowed while the tracer lives */
 	uint32_t pid_cnt;
+	enum attach_mode attach;
+	enum uf_stack_mode stack_mode;
 	bool debug;           /* libbpf's messages to stderr */
 };
 
 /*
  * Opens and loads. NULL with errno: EPERM without the privilege, ENOSYS without BPF,
- * ENOMEM, or what the kernel said (details on stderr).
+ * ENOMEM, EOPNOTSUPP for an attach mode that the kernel lacks, or what the kernel said (details on stderr).
  */
 struct tracer *tracer__new(const struct tracer_opts *opts);
 /* Takes NULL. Detaches and frees everything in the kernel. */
@@ -65,6 +68,23 @@ int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, void *arg);
 struct uf_site *tracer__sites(const struct tracer *tracer, uint32_t *cnt);
 const struct uf_stack *tracer__stack(const struct tracer *tracer, uint32_t stack);
 struct cohorts_shared tracer__cohorts_shared(const struct tracer *tracer);
+/* ---- for agent/unwinder.c: unwind tables in the kernel ---- */
+
+/* Gives the file its number. 0 or -errno. */
+int tracer__number_file(struct tracer *tracer, const struct uf_file_key *key, uint32_t number);
+/* The place of a number's table, mapped. number < UF_MAX_UNWIND_FILES. */
+struct uf_unwind_file *tracer__unwind_file(const struct tracer *tracer, uint32_t number);
+/* Writes into the words that the tables lie in, adding chunks as needed. 0 or -errno. */
+int tracer__write_words(struct tracer *tracer, uint32_t first, const uint64_t *words,
+			uint32_t cnt);
+
+/*
+ * Lists the executable file mappings of a process as the kernel has them. 0, or -errno:
+ * then /proc must do.
+ */
+typedef void (*tracer_mapping_fn)(void *arg, const struct uf_mapping *mapping);
+int tracer__list_mappings(struct tracer *tracer, pid_t pid, tracer_mapping_fn fn, void *arg);
+
 /* Sums over the CPUs. 0 or -errno. */
 int tracer__stats(const struct tracer *tracer, struct uf_stats *out);
 

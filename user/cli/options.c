@@ -34,6 +34,8 @@ enum {
 	KEY_PREFIX,
 	KEY_MAX_BLOCKS,
 	KEY_MAX_SITES,
+	KEY_ATTACH,
+	KEY_STACK,
 	KEY_CONTAINER,
 	KEY_CGROUP,
 	KEY_COMM,
@@ -214,13 +216,37 @@ static const char *sort_name(uint32_t index)
 	return index < sizeof(names) / sizeof(names[0]) ? names[index] : NULL;
 }
 
-static int set_sort(const struct option_row *row, struct options *opts, const char *arg)
+static const char *attach_name(uint32_t index)
+{
+	static const char *const names[] = {
+		[ATTACH_AUTO] = "auto",
+		[ATTACH_SESSION] = "session",
+		[ATTACH_MULTI] = "multi",
+		[ATTACH_PERF] = "perf",
+	};
+
+	return index < sizeof(names) / sizeof(names[0]) ? names[index] : NULL;
+}
+
+static const char *stack_mode_name(uint32_t index)
+{
+	static const char *const names[] = {
+		[UF_STACK_AUTO] = "auto",
+		[UF_STACK_DWARF] = "dwarf",
+		[UF_STACK_FP] = "fp",
+	};
+
+	return index < sizeof(names) / sizeof(names[0]) ? names[index] : NULL;
+}
+
+/* For fields of an enumeration type (an int) whose names row->choice has. */
+static int set_choice(const struct option_row *row, struct options *opts, const char *arg)
 {
 	int choice = find_choice(row, arg);
 
 	if (choice < 0)
 		return EINVAL;
-	opts->sort = (enum snapshot_sort)choice;
+	*(int *)field_of(row, opts) = choice;
 	return 0;
 }
 
@@ -278,7 +304,7 @@ static const struct option_row table[] = {
 	  .help = "end after this time; without it there is no limit" },
 	{ 'T', "top", "N", GROUP_REPORT, set_u32, FIELD(top), &number,
 	  .min = "1", .max = "1000000", .standard = "10", .help = "sites shown" },
-	{ 'S', "sort", "KEY", GROUP_REPORT, set_sort, .choice = sort_name,
+	{ 'S', "sort", "KEY", GROUP_REPORT, set_choice, FIELD(sort), .choice = sort_name,
 	  .standard = "size", .help = "largest first by" },
 	{ 'f', "format", "NAME", GROUP_REPORT, set_format, .choice = format_name,
 	  .standard = "text", .help = "form of the reports" },
@@ -303,6 +329,13 @@ static const struct option_row table[] = {
 	{ KEY_PREFIX, "prefix", "STR", GROUP_FILES, set_string, FIELD(prefix), .standard = "",
 	  .help = "their names start with this, as in je_malloc" },
 
+	{ KEY_STACK, "stack", "HOW", GROUP_OTHER, set_choice, FIELD(stack_mode),
+	  .choice = stack_mode_name, .standard = "auto",
+	  .help = "how stacks are walked: by unwind tables (dwarf), by frame pointers (fp), or by "
+		  "tables with frame pointers for code that has none (auto)" },
+	{ KEY_ATTACH, "attach", "HOW", GROUP_OTHER, set_choice, FIELD(attach),
+	  .choice = attach_name, .standard = "auto",
+	  .help = "how the probes are attached, where the kernel offers several ways" },
 	{ 'q', "quiet", NULL, GROUP_OTHER, set_quieter, .help = "say less; may be repeated" },
 	{ 'v', "verbose", NULL, GROUP_OTHER, set_louder, .help = "say more; may be repeated" },
 	{ 'V', "version", NULL, GROUP_OTHER, print_version, .help = "print the version" },

@@ -56,3 +56,16 @@ int features__detect(struct features *out)
 	out->uprobe_session = attach_type_works(UPROBE_ATTACH_SESSION);
 	return 0;
 }
+
+int features__choose(const struct features *features, enum attach_mode wanted)
+{
+	const bool can[] = {
+		[ATTACH_SESSION] = features->uprobe_session,
+		[ATTACH_MULTI] = features->uprobe_multi,
+		[ATTACH_PERF] = true,
+	};
+
+	if (wanted != ATTACH_AUTO)
+		return can[wanted] ? (int)wanted : -EOPNOTSUPP;
+	return can[ATTACH_SESSION] ? ATTACH_SESSION : can[ATTACH_MULTI] ? ATTACH_MULTI : ATTACH_PERF;
+}

@@ -4,6 +4,9 @@
 
 #include <stdbool.h>
 
+/* How probes are attached, the cheapest first; AUTO: the first that works. */
+enum attach_mode { ATTACH_AUTO, ATTACH_SESSION, ATTACH_MULTI, ATTACH_PERF };
+
 /*
  * What this kernel can do, found out by trying and never by version number:
  * distributions backport.
@@ -18,5 +21,7 @@ struct features {
  * -EPERM without the privilege, -ENOSYS without BPF.
  */
 int features__detect(struct features *out);
+/* The mode to use for a wanted one; -EOPNOTSUPP if the kernel cannot. */
+int features__choose(const struct features *features, enum attach_mode wanted);
 
 #endif

@@ -13,9 +13,11 @@
  * others out of line, which costs about ten times as much (2-3 times on bare
  * metal). The first emulated instruction near the entry serves as well as the
  * entry itself if, decoded from the entry on, in a straight line:
- *   - no argument register that the probe reads has been written,
+ *   - no argument register that the probe reads has been written, nor the frame
+ *     pointer,
  *   - rsp has not changed (a return probe swaps the return address at rsp:
- *     anywhere else it destroys the target),
+ *     anywhere else it destroys the target); on arm64 x30 likewise,
+ *   - nothing has been stored that others could see,
  *   - no branch in the function leads in between the entry and that place
  *     (the probe would fire twice a call), and every path from the entry
  *     passes it.
@@ -32,7 +34,8 @@ struct placement {
 };
 
 /*
- * code: the function's bytes, size_bytes of them (at most 64 KiB are looked at).
+ * code: the function's bytes, size_bytes of them. Over 64 KiB the entry is used, since
+ * branches back cannot be ruled out.
  * arg_cnt: how many integer argument registers the probe reads (0-3).
  * Always writes *out; returns 0, or -EINVAL if the first instruction cannot be
  * decoded (offset 0, emulated false).

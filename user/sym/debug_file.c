@@ -119,8 +119,7 @@ static struct elf_handle *try(const struct root *root, const char *path, const s
 }
 
 static struct elf_handle *try_format(const struct root *root, const struct proof *proof,
-				     const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+				     const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 static struct elf_handle *try_format(const struct root *root, const struct proof *proof,
 				     const char *format, ...)

@@ -25,7 +25,7 @@
 #define MAX_RANGES	 (4u << 20)
 #define MAX_RANGE_STEPS	 (16u << 20)
 #define MAX_STEPS_BACK	 64
-#define LINE_LIMIT_SHARE 64   /* libdw makes up to 100 times the line program's bytes of it */
+#define LINE_LIMIT_SHARE 64 /* libdw makes up to 100 times the line program's bytes of it */
 #define LINE_LIMIT_MIN	 ((size_t)64 << 10)
 #define LIBDW_UNIT_BYTES 1024 /* a guess, with its share of the abbreviations */
 

@@ -18,10 +18,14 @@ static void close_pair(int pair[2])
 static void __attribute__((noreturn)) run_child(char **argv, const sigset_t *mask, int gate_fd,
 						int result_fd)
 {
+	ssize_t n;
 	char go;
 	int err;
 
-	if (read(gate_fd, &go, 1) != 1)
+	do
+		n = read(gate_fd, &go, 1);
+	while (n < 0 && errno == EINTR);
+	if (n != 1)
 		_exit(127); /* unfreed gave up, or died */
 	sigprocmask(SIG_SETMASK, mask, NULL);
 	execvp(argv[0], argv);
@@ -29,6 +33,12 @@ static void __attribute__((noreturn)) run_child(char **argv, const sigset_t *mas
 	if (write(result_fd, &err, sizeof(err)) < 0)
 		_exit(126);
 	_exit(127);
+}
+
+static void reap(pid_t pid)
+{
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
 }
 
 int launch__prepare(struct launch *launch, char **argv, const sigset_t *child_mask)
@@ -74,7 +84,7 @@ int launch__go(struct launch *launch)
 	while (n < 0 && errno == EINTR);
 	if (n != sizeof(err))
 		return 0; /* the pipe was closed by exec */
-	waitpid(launch->pid, NULL, 0);
+	reap(launch->pid);
 	launch->pid = 0;
 	return -err;
 }
@@ -85,7 +95,7 @@ void launch__release(struct launch *launch)
 		/* Still at the gate: it leaves when the pipe closes. */
 		close(launch->gate_fd);
 		launch->gate_fd = -1;
-		waitpid(launch->pid, NULL, 0);
+		reap(launch->pid);
 	}
 	if (launch->gate_fd > 0)
 		close(launch->gate_fd);

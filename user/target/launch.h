@@ -23,7 +23,8 @@ struct launch {
 int launch__prepare(struct launch *launch, char **argv, const sigset_t *child_mask);
 /*
  * Lets the command execute. Returns 0 once it has, or execvp's -errno (the child has
- * exited then and is reaped).
+ * exited then and is reaped), or -EPIPE if it was killed at the gate (the release reaps it).
+ * SIGPIPE must be blocked or ignored.
  */
 int launch__go(struct launch *launch);
 /* Ends a command that is still at the gate, closes what is open. Takes a zeroed struct. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,12 @@
 #define BUCKETS 1024 /* power of two */
 /* Descriptors kept open; beyond it files go without symbols rather than us without descriptors. */
 #define MAX_OPEN_FILES 4096
+/* Files told apart; what a target maps beyond it stays unknown. */
+#define MAX_FILES 65536
 
 struct file_table {
 	struct mapped_file *buckets[BUCKETS];
-	unsigned int open_cnt;
+	unsigned int cnt, open_cnt;
 };
 
 struct file_table *file_table__new(void)
@@ -48,40 +51,83 @@ void file_table__free(struct file_table *files)
 }
 
 /*
- * Opens a path that a target's user may control: never blocks on a FIFO, never
- * becomes our terminal, and gives only the regular file with the inode that
- * is mapped. Device numbers are no help: overlayfs and btrfs show others to
- * stat than the kernel has in the mapping.
+ * Opens a path that a target's user may control, and only if it is the regular
+ * file with the inode that is mapped (0: any). It is looked at before it is
+ * opened: opening a FIFO may block, and opening a device may do anything.
+ * Device numbers are no help: overlayfs and btrfs show others to stat than the
+ * kernel has in the mapping.
  */
 static int open_inode(const char *path, uint64_t inode)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd, path_fd = open(path, O_PATH | O_CLOEXEC);
+	char name[64];
 	struct stat st;
-	int err;
 
-	if (fd < 0)
+	if (path_fd < 0)
 		return -errno;
-	if (fstat(fd, &st))
-		err = -errno;
-	else if (!S_ISREG(st.st_mode))
-		err = -ENOEXEC;
-	else if (inode && st.st_ino != inode)
-		err = -ESTALE;
-	else
-		return fd;
-	close(fd);
-	return err;
+	if (fstat(path_fd, &st)) {
+		fd = -errno;
+	} else if (!S_ISREG(st.st_mode)) {
+		fd = -ENOEXEC;
+	} else if (inode && st.st_ino != inode) {
+		fd = -ESTALE;
+	} else {
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", path_fd);
+		fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		fd = fd < 0 ? -errno : fd;
+	}
+	close(path_fd);
+	return fd;
+}
+
+/* Length without the mark that the kernel puts after the name of an unlinked file. */
+static size_t name_length(const char *path, size_t length)
+{
+	static const char mark[] = " (deleted)";
+	size_t mark_length = sizeof(mark) - 1;
+
+	if (length > mark_length && !memcmp(path + length - mark_length, mark, mark_length))
+		length -= mark_length;
+	return length;
+}
+
+/* Does the link lead to a file of that path? Its own text may begin with a chroot's directory. */
+static bool link_ends_with(const char *link, const char *path)
+{
+	char text[PATH_MAX];
+	ssize_t n = readlink(link, text, sizeof(text));
+	size_t text_length, path_length = name_length(path, strlen(path));
+
+	if (n <= 0)
+		return false;
+	text_length = name_length(text, n);
+	return path_length && text_length >= path_length &&
+	       !memcmp(text + text_length - path_length, path, path_length);
+}
+
+/*
+ * The link leads to the very file that is mapped there, whatever happened to
+ * its name; but what is mapped there now may be another file than was. Where
+ * the file system shows other inode numbers to us, its name must do.
+ */
+static int open_map_file(pid_t pid, uint64_t start, uint64_t end, uint64_t inode, const char *path)
+{
+	char link[96];
+	int fd;
+
+	snprintf(link, sizeof(link), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, start,
+		 end);
+	fd = open_inode(link, inode);
+	if (fd == -ESTALE && link_ends_with(link, path))
+		fd = open_inode(link, 0);
+	return fd;
 }
 
 static int open_mapped(pid_t pid, uint64_t start, uint64_t end, uint64_t inode, const char *path)
 {
-	char name[4200];
-	int fd;
+	int fd = open_map_file(pid, start, end, inode, path);
+	char name[PATH_MAX + 64];
 
-	snprintf(name, sizeof(name), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, start,
-		 end);
-	/* The link leads to the very file that is mapped, whatever happened to its name. */
-	fd = open_inode(name, 0);
 	if (fd >= 0 || path[0] != '/')
 		return fd;
 	snprintf(name, sizeof(name), "/proc/%d/root%s", (int)pid, path);
@@ -89,27 +135,44 @@ static int open_mapped(pid_t pid, uint64_t start, uint64_t end, uint64_t inode, 
 	return fd >= 0 ? fd : open_inode(path, inode);
 }
 
-struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_t start,
-				    uint64_t end, dev_t dev, uint64_t inode, uint64_t generation,
-				    const char *path)
+static bool is_file(const struct mapped_file *file, dev_t dev, uint64_t inode, uint64_t generation,
+		    const char *path)
 {
-	struct mapped_file *file, **bucket;
-	uint64_t hash = (inode * 31 + dev) * 31 + generation;
-
+	if (file->inode != inode || file->dev != dev)
+		return false;
 	/* Special mappings have no inode: their name is their identity. */
-	for (const char *c = path; !inode && *c; c++)
-		hash = hash * 31 + (unsigned char)*c;
-	bucket = &files->buckets[hash % BUCKETS];
-	for (file = *bucket; file; file = file->next)
-		if (file->inode == inode && file->dev == dev && file->generation == generation &&
-		    (inode || !strcmp(file->path, path)))
-			return file;
+	if (!inode)
+		return !strcmp(file->path, path);
+	if (file->generation == generation)
+		return true;
+	/*
+	 * /proc does not tell the generation. An inode that we hold open is not used again; the
+	 * path is compared because on btrfs another subvolume may have the same inode number.
+	 */
+	return (!file->generation || !generation) && file->fd >= 0 && !strcmp(file->path, path);
+}
 
-	file = calloc(1, sizeof(*file));
-	if (!file)
-		return NULL;
-	file->path = strdup(path);
-	if (!file->path) {
+static void open_file(struct file_table *files, struct mapped_file *file, pid_t pid, uint64_t start,
+		      uint64_t end, const char *path)
+{
+	if (!file->inode || files->open_cnt >= MAX_OPEN_FILES)
+		return;
+	file->fd = open_mapped(pid, start, end, file->inode, path);
+	if (file->fd < 0)
+		return;
+	files->open_cnt++;
+	/* If it could not be opened before, whoever tried to read it may try again. */
+	file->examined = file->user_failed = false;
+}
+
+static struct mapped_file *add_file(struct file_table *files, dev_t dev, uint64_t inode,
+				    uint64_t generation, const char *path)
+{
+	struct mapped_file *file = files->cnt < MAX_FILES ? calloc(1, sizeof(*file)) : NULL;
+
+	if (file)
+		file->path = strdup(path);
+	if (!file || !file->path) {
 		free(file);
 		errno = ENOMEM;
 		return NULL;
@@ -118,11 +181,34 @@ struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_
 	file->inode = inode;
 	file->generation = generation;
 	file->fd = -ENOENT;
-	if (inode && files->open_cnt < MAX_OPEN_FILES) {
-		file->fd = open_mapped(pid, start, end, inode, path);
-		files->open_cnt += file->fd >= 0;
+	files->cnt++;
+	return file;
+}
+
+struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_t start,
+				    uint64_t end, dev_t dev, uint64_t inode, uint64_t generation,
+				    const char *path)
+{
+	struct mapped_file *file, **bucket;
+	uint64_t hash = inode * 31 + dev;
+
+	for (const char *c = path; !inode && *c; c++)
+		hash = hash * 31 + (unsigned char)*c;
+	bucket = &files->buckets[hash % BUCKETS];
+	file = *bucket;
+	while (file && !is_file(file, dev, inode, generation, path))
+		file = file->next;
+	if (!file) {
+		file = add_file(files, dev, inode, generation, path);
+		if (!file)
+			return NULL;
+		file->next = *bucket;
+		*bucket = file;
 	}
-	file->next = *bucket;
-	*bucket = file;
+	if (!file->generation)
+		file->generation = generation;
+	/* Again if it failed: that process may have been gone, this one lives. */
+	if (file->fd < 0)
+		open_file(files, file, pid, start, end, path);
 	return file;
 }

@@ -17,7 +17,8 @@ struct file_table;
 struct mapped_file {
 	dev_t dev;       /* as the kernel prints it in maps; 0 for a file that is none ([vdso]) */
 	uint64_t inode;
-	uint64_t generation;
+	uint64_t generation; /* 0: not known (/proc does not tell) */
+	uint32_t number; /* of its unwind table, see agent/unwinder.h; 0: none yet */
 	char *path;      /* in the process's own root; may be gone */
 	int fd;          /* open for reading, or -errno why it is not */
 	void *user;      /* the symbolizer's module, once it is asked for; not owned */
@@ -33,9 +34,10 @@ struct file_table *file_table__new(void);
 void file_table__free(struct file_table *files);
 
 /*
- * The file mapped at start-end in pid. Opened at first sight through
- * /proc/PID/map_files, then the path under the process's root, then the path
- * here; a file there that is another inode is not taken. NULL with errno ENOMEM.
+ * The file mapped at start-end in pid; generation 0: not known. Opened at first
+ * sight, or when it is seen again if that failed, through /proc/PID/map_files,
+ * then the path under the process's root, then the path here; a file there that
+ * is another inode is not taken. NULL with errno ENOMEM, also past 65,536 files.
  */
 struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_t start,
 				    uint64_t end, dev_t dev, uint64_t inode, uint64_t generation,

@@ -277,6 +277,20 @@ int mapping_log__watch(struct mapping_log *log, pid_t pid)
 	return 0;
 }
 
+int mapping_log__add(struct mapping_log *log, pid_t pid, const struct mapping *mapping)
+{
+	struct process_log *process = find_process(log, pid);
+
+	if (!process)
+		return -ESRCH;
+	if (!make_room(process))
+		return -ENOMEM;
+	process->mappings[process->cnt++] = *mapping;
+	if (log->fn)
+		log->fn(log->arg, pid, mapping);
+	return 0;
+}
+
 int mapping_log__watch_new(struct mapping_log *log, pid_t pid)
 {
 	return add_process(log, pid) ? 0 : -ENOMEM;
@@ -332,6 +346,17 @@ bool mapping_log__has(const struct mapping_log *log, pid_t pid,
 			break;
 		process = process->parent;
 	}
+	return false;
+}
+
+bool mapping_log__uses(const struct mapping_log *log, const struct mapped_file *file)
+{
+	for (int i = 0; i < BUCKETS; i++)
+		for (const struct process_log *process = log->buckets[i]; process;
+		     process = process->next)
+			for (uint32_t m = 0; m < process->cnt; m++)
+				if (process->mappings[m].file == file)
+					return true;
 	return false;
 }
 

@@ -50,6 +50,8 @@ uint64_t mapping_log__lost_cnt(const struct mapping_log *log);
  * watched processes are watched by themselves. 0 or -errno (-ESRCH: gone).
  */
 int mapping_log__watch(struct mapping_log *log, pid_t pid);
+/* Adds a mapping that a watched process has had for long. 0 or -errno. */
+int mapping_log__add(struct mapping_log *log, pid_t pid, const struct mapping *mapping);
 /* Watches a process that is about to execute; what it has mapped until then does not matter. */
 int mapping_log__watch_new(struct mapping_log *log, pid_t pid);
 /* Forgets a process. */
@@ -63,6 +65,9 @@ const struct mapping *mapping_log__find(const struct mapping_log *log, pid_t pid
 /* Does the process have any mapping now whose file satisfies the predicate? */
 bool mapping_log__has(const struct mapping_log *log, pid_t pid,
 		      bool (*predicate)(const struct mapped_file *file));
+
+/* Does any watched process have the file mapped? */
+bool mapping_log__uses(const struct mapping_log *log, const struct mapped_file *file);
 
 /* The process's name now, "" if unknown. Valid until the next drain or forget. */
 const char *mapping_log__comm(const struct mapping_log *log, pid_t pid);

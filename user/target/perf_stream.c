@@ -19,6 +19,9 @@
 struct ring {
 	int fd;
 	struct perf_event_mmap_page *page; /* NULL: not mapped */
+	/* During a drain: read up to tail; seen and head are data_head at the two readings. */
+	uint64_t tail, seen, head;
+	uint64_t next_ns; /* of the record at tail; UINT64_MAX: none */
 };
 
 struct perf_stream {
@@ -121,6 +124,11 @@ uint64_t perf_stream__lost_cnt(const struct perf_stream *stream)
 	return stream->lost_cnt;
 }
 
+static const unsigned char *ring_data(const struct perf_stream *stream, const struct ring *ring)
+{
+	return (const unsigned char *)ring->page + stream->page_size;
+}
+
 /* The sample_id at the end of every record: u32 pid, tid; u64 time. */
 static uint64_t record_time(const struct perf_event_header *header)
 {
@@ -210,32 +218,97 @@ static void handle_record(struct perf_stream *stream, const struct perf_event_he
 	stream->fn(stream->arg, &record);
 }
 
-static void drain_ring(struct perf_stream *stream, struct ring *ring)
+/* The 8 bytes that end at a position; records are multiples of 8, so they never wrap around. */
+static uint64_t word_before(const struct perf_stream *stream, const struct ring *ring, uint64_t end)
 {
-	const unsigned char *data = (const unsigned char *)ring->page + stream->page_size;
-	uint64_t head = __atomic_load_n(&ring->page->data_head, __ATOMIC_ACQUIRE);
-	uint64_t tail = ring->page->data_tail;
-	size_t mask = stream->data_size - 1;
+	uint64_t word;
 
-	while (tail < head) {
-		const struct perf_event_header *header = (const void *)&data[tail & mask];
-		size_t first = stream->data_size - (tail & mask), size = header->size;
-
-		if (size < sizeof(*header) + sizeof(uint64_t) || size > head - tail)
-			break; /* never seen; the rest cannot be read */
-		if (size > first) {
-			memcpy(stream->record, header, first);
-			memcpy(stream->record + first, data, size - first);
-			header = (const void *)stream->record;
-		}
-		handle_record(stream, header);
-		tail += size;
-	}
-	__atomic_store_n(&ring->page->data_tail, head, __ATOMIC_RELEASE);
+	memcpy(&word, ring_data(stream, ring) + ((end - sizeof(word)) & (stream->data_size - 1)),
+	       sizeof(word));
+	return word;
 }
 
+/* The next record's header, NULL if all were taken. May be cut by the end of the buffer. */
+static const struct perf_event_header *peek(const struct perf_stream *stream, struct ring *ring)
+{
+	const struct perf_event_header *header;
+
+	if (ring->tail >= ring->head)
+		return NULL;
+	header = (const void *)(ring_data(stream, ring) + (ring->tail & (stream->data_size - 1)));
+	if (header->size >= sizeof(*header) + sizeof(uint64_t) && !(header->size & 7) &&
+	    header->size <= ring->head - ring->tail)
+		return header;
+	/* Never seen; the rest cannot be read. */
+	ring->tail = ring->head;
+	__atomic_store_n(&ring->page->data_tail, ring->tail, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void find_next_time(const struct perf_stream *stream, struct ring *ring)
+{
+	const struct perf_event_header *header = peek(stream, ring);
+
+	ring->next_ns = header ? word_before(stream, ring, ring->tail + header->size) : UINT64_MAX;
+}
+
+static void take_record(struct perf_stream *stream, struct ring *ring)
+{
+	const struct perf_event_header *header = peek(stream, ring);
+	size_t size = header->size;
+	size_t first = stream->data_size - (ring->tail & (stream->data_size - 1));
+
+	if (size > first) {
+		memcpy(stream->record, header, first);
+		memcpy(stream->record + first, ring_data(stream, ring), size - first);
+		header = (const void *)stream->record;
+	}
+	handle_record(stream, header);
+	ring->tail += size;
+	__atomic_store_n(&ring->page->data_tail, ring->tail, __ATOMIC_RELEASE);
+	find_next_time(stream, ring);
+}
+
+/* The ring whose next record is the earliest of those to be taken now; NULL if there is none. */
+static struct ring *earliest_ring(struct perf_stream *stream, uint64_t until_ns)
+{
+	struct ring *best = NULL;
+
+	for (unsigned int i = 0; i < stream->ring_cnt; i++) {
+		struct ring *ring = &stream->rings[i];
+
+		if (ring->next_ns == UINT64_MAX ||
+		    (ring->tail >= ring->seen && ring->next_ns > until_ns))
+			continue;
+		if (!best || ring->next_ns < best->next_ns)
+			best = ring;
+	}
+	return best;
+}
+
+/*
+ * The heads are read twice. A record that is there at the first reading was
+ * caused by nothing that is not there at the second, so what the first saw,
+ * with all that is earlier, can be put in order: a child's mapping on one CPU
+ * comes after its parent's fork on another. The rest has woken us again.
+ */
 void perf_stream__drain(struct perf_stream *stream)
 {
-	for (unsigned int i = 0; i < stream->ring_cnt; i++)
-		drain_ring(stream, &stream->rings[i]);
+	uint64_t until_ns = 0;
+	struct ring *ring;
+
+	for (unsigned int i = 0; i < stream->ring_cnt; i++) {
+		ring = &stream->rings[i];
+		ring->tail = ring->page->data_tail;
+		ring->seen = __atomic_load_n(&ring->page->data_head, __ATOMIC_ACQUIRE);
+		if (ring->seen != ring->tail && word_before(stream, ring, ring->seen) > until_ns)
+			until_ns = word_before(stream, ring, ring->seen);
+	}
+	for (unsigned int i = 0; i < stream->ring_cnt; i++) {
+		ring = &stream->rings[i];
+		ring->head = __atomic_load_n(&ring->page->data_head, __ATOMIC_ACQUIRE);
+		find_next_time(stream, ring);
+	}
+	while ((ring = earliest_ring(stream, until_ns)))
+		take_record(stream, ring);
 }

@@ -8,8 +8,9 @@
 
 /*
  * The kernel's side-band stream of one host: executable mappings, exec and
- * fork, through a dummy perf event on each CPU. Records of different CPUs come
- * in no order; each has its time (CLOCK_MONOTONIC).
+ * fork, through a dummy perf event on each CPU. A drain gives the records of all
+ * CPUs in the order of their times (CLOCK_MONOTONIC): a fork before anything
+ * that the child does.
  */
 
 enum perf_record_type { PERF_RECORD_MAPPING, PERF_RECORD_COMMAND, PERF_RECORD_FORKED };
@@ -36,7 +37,9 @@ struct perf_stream *perf_stream__new(perf_record_fn fn, void *arg);
 void perf_stream__free(struct perf_stream *stream);
 /* An epoll descriptor. */
 int perf_stream__fd(const struct perf_stream *stream);
+/* Calls fn for every record that there is. */
 void perf_stream__drain(struct perf_stream *stream);
+/* Records that the kernel dropped because a ring was full. */
 uint64_t perf_stream__lost_cnt(const struct perf_stream *stream);
 
 #endif

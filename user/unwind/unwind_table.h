@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "unwind_table.h"
+#include <unwind_table.h> /* of include/; in quotes it would be this folder's */
 
 /*
  * From an ELF file's .eh_frame and .debug_frame to a compact table of unwind

@@ -367,6 +367,7 @@ struct mm_struct {
 	pgd_t *pgd;
 	atomic_t mm_users;
 	int map_count;
+	long unsigned int exec_vm;
 	long unsigned int start_brk;
 	long unsigned int brk;
 	long unsigned int start_stack;

@@ -336,6 +336,71 @@ typedef struct {
 	pgdval_t pgd;
 } pgd_t;
 
+struct optimistic_spin_queue {
+	atomic_t tail;
+};
+
+struct qspinlock {
+	union {
+		atomic_t val;
+		struct {
+			u8 locked;
+			u8 pending;
+		};
+		struct {
+			u16 locked_pending;
+			u16 tail;
+		};
+	};
+};
+
+typedef struct qspinlock arch_spinlock_t;
+
+struct raw_spinlock {
+	arch_spinlock_t raw_lock;
+};
+
+typedef struct raw_spinlock raw_spinlock_t;
+
+struct list_head {
+	struct list_head *next;
+	struct list_head *prev;
+};
+
+struct rw_semaphore {
+	atomic_long_t count;
+	atomic_long_t owner;
+	struct optimistic_spin_queue osq;
+	raw_spinlock_t wait_lock;
+	struct list_head wait_list;
+};
+
+struct ldt_struct;
+
+struct mutex {
+	atomic_long_t owner;
+	raw_spinlock_t wait_lock;
+	struct optimistic_spin_queue osq;
+	struct list_head wait_list;
+};
+
+struct vdso_image;
+
+typedef struct {
+	u64 ctx_id;
+	atomic64_t tlb_gen;
+	long unsigned int next_trim_cpumask;
+	struct rw_semaphore ldt_usr_sem;
+	struct ldt_struct *ldt;
+	short unsigned int flags;
+	struct mutex lock;
+	void *vdso;
+	const struct vdso_image *vdso_image;
+	atomic_t perf_rdpmc_allowed;
+	u16 pkey_allocation_map;
+	s16 execute_only_pkey;
+} mm_context_t;
+
 struct xol_area;
 
 struct uprobes_state {
@@ -346,11 +411,13 @@ struct mm_struct {
 	pgd_t *pgd;
 	atomic_t mm_users;
 	int map_count;
+	long unsigned int exec_vm;
 	long unsigned int start_brk;
 	long unsigned int brk;
 	long unsigned int start_stack;
 	long unsigned int arg_start;
 	long unsigned int env_start;
+	mm_context_t context;
 	struct file *exe_file;
 	struct uprobes_state uprobes_state;
 };

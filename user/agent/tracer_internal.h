@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_AGENT_TRACER_INTERNAL_H
+#define UNFREED_AGENT_TRACER_INTERNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/tracer.h"
+#include "unfreed.skel.h"
+
+/* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings) and
+ * tracer_reclaim.c (what the dead leave behind). */
+
+/* The probes of one file; the descriptors in the order of attachment. */
+struct probed_file {
+	int *links;
+	uint32_t link_cnt;
+	uint32_t point_cnt;
+};
+
+struct tracer {
+	struct unfreed_bpf *skel;
+	struct tracer_opts opts;
+	enum attach_mode mode;
+	struct bpf_link *process_links[4];
+	struct ring_buffer *events;
+	tracer_event_fn event_fn; /* during tracer__poll_events */
+	void *event_arg;
+	struct uf_site *sites;
+	struct uf_stack *stacks;
+	struct uf_unwind_file *unwind_files;
+	size_t sites_size, stacks_size, unwind_files_size;
+	uint64_t *chunks[UF_MAX_CHUNKS]; /* mapped; NULL: not made yet */
+	struct probed_file files[UF_MAX_FILES];
+	uint32_t file_cnt, probe_cnt;
+	uint8_t *unused_stacks; /* by stack: out of the index, to be cleared */
+	int cpu_cnt;
+	struct uf_stats *cpu_stats; /* scratch, one a CPU */
+};
+
+#endif
