@@ -97,7 +97,7 @@ static __always_inline bool alloc_enter(struct pt_regs *ctx)
 	call.image = process->image;
 	call.func = UF_COOKIE_FUNC(cookie);
 	call_read_arguments(&call, ctx);
-	if (thread->depth && thread_call_is_nested(thread, call.sp, &replaced))
+	if (thread->depth && thread_call_is_nested(thread, ctx, &replaced))
 		return false;
 
 	if (func_frees(call.func) && call.address) {
@@ -219,7 +219,7 @@ int free_entry(struct pt_regs *ctx)
 	/* free by an allocation in progress moves its own memory about. */
 	thread = thread_state_get(false);
 	if (thread && thread->depth &&
-	    thread_call_is_nested(thread, PT_REGS_SP(ctx), &replaced))
+	    thread_call_is_nested(thread, ctx, &replaced))
 		return 0;
 	if (replaced.has_old)
 		pending_call_abandon(&replaced);

@@ -87,17 +87,8 @@ __noinline int stack_walk(struct thread_state *thread, uf_image_id image, __u64 
 		return 0;
 	thread->stack_id = 0x9e3779b97f4a7c15ULL;
 	thread->frame_cnt = 0;
-	thread->walk.pc = pc;
-	thread->walk.sp = sp;
-	thread->walk.bp = fp;
-	thread->walk.bp_at = 0;
-	thread->walk.trampoline = return_trampoline();
-	thread->walk.mapping.start = 0;
-	thread->walk.mapping.end = 0;
-	thread->walk.window_at = 0;
+	walk_begin(&thread->walk, pc, sp, fp);
 	thread->walk.image = image;
-	thread->walk.after_call = 1;
-	thread->walk.is_sound = 1;
 	thread->stack_end = cfg_stack_mode == UF_STACK_FP ? walk_by_fp(thread)
 							  : walk_by_tables(thread);
 	thread->stack_id = hash_mix(thread->stack_id, thread->stack_end);

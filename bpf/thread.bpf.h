@@ -20,7 +20,9 @@
  *  - siglongjmp (or exit) leaves a call for good. A later call that is not
  *    below the pending one on the stack (sp >= its sp) proves that: the pending
  *    call is dropped and counted as CALL_ABANDONED. A handler on an alternate
- *    stack cannot be compared and is not.
+ *    stack cannot be compared and is not. A call below the pending one is made
+ *    by it, or, after a handler, possibly by somebody else further down the
+ *    stack: then the stack is walked to see.
  *
  * A call with the same sp as the pending one is either a tail call (glibc's
  * reallocarray jumps to realloc) or the same caller again after a longjmp: both
@@ -38,7 +40,7 @@ struct pending_call {
 	__u32 func;       /* enum uf_func */
 	__u16 level;      /* signal level that it was made at */
 	__u16 has_old;
-	__u32 pad;
+	__u32 is_suspect; /* a handler that ended may have left it by siglongjmp */
 };
 
 struct thread_state {
@@ -111,25 +113,70 @@ static __always_inline void pending_call_abandon(struct pending_call *call)
 }
 
 /*
+ * Is the call whose return address lies in slot still on the stack of a call
+ * entered at sp? True if a walk meets it; if the walk cannot tell, true if the
+ * slot still holds the return probe's trampoline.
+ */
+__noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp, __u64 slot)
+{
+	struct walk *walk;
+	__u64 value = 0;
+
+	if (!thread)
+		return 0;
+	walk = &thread->walk;
+	if (bpf_probe_read_user(&value, sizeof(value), (void *)sp))
+		return 0;
+	walk_begin(walk, value, sp + RETURN_SP_DELTA, fp);
+	for (int i = 0; cfg_stack_mode != UF_STACK_FP && i < UF_MAX_FRAMES; i++) {
+		int end = unwind_step(walk);
+
+		if (walk->sp - RETURN_SP_DELTA == slot)
+			return 1;
+		if (end == UF_END_COMPLETE)
+			return 0;
+		if (end >= 0)
+			break;
+	}
+	if (bpf_probe_read_user(&value, sizeof(value), (void *)slot))
+		return 0;
+	return value == walk->trampoline;
+}
+
+/*
  * Is a call entered at sp made by the pending call (and so no block of its own)?
  * Drops pending calls that sp proves to be gone; the last one dropped with the very
  * same sp is copied to *replaced, with func UF_FUNC_NONE if there was none.
  */
-static __always_inline bool thread_call_is_nested(struct thread_state *thread, __u64 sp,
+static __always_inline bool thread_call_is_nested(struct thread_state *thread,
+						  struct pt_regs *ctx,
 						  struct pending_call *replaced)
 {
+	__u64 sp = PT_REGS_SP(ctx);
+
 	for (int i = 0; i < MAX_PENDING_CALLS; i++) {
 		struct pending_call *top;
 
 		if (!thread->depth)
 			break;
 		top = thread_call(thread, thread->depth - 1);
-		if (top->level != thread->level && handler_has_ended(thread))
+		if (top->level != thread->level && handler_has_ended(thread)) {
 			thread->level = top->level;
+			top->is_suspect = 1;
+		}
 		if (top->level != thread->level && on_alternate_stack(sp))
 			return false;
-		if (sp < top->sp)
-			return top->level == thread->level;
+		if (sp < top->sp) {
+			if (top->level != thread->level)
+				return false;
+			if (!top->is_suspect)
+				return true;
+			thread->walk.image = top->image;
+			if (call_is_on_stack(thread, sp, PT_REGS_FP(ctx), top->sp)) {
+				top->is_suspect = 0;
+				return true;
+			}
+		}
 		if (sp == top->sp)
 			*replaced = *top;
 		else

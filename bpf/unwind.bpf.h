@@ -32,6 +32,21 @@ struct walk {
 	__u32 is_sound;    /* every frame so far is a place in a file */
 };
 
+/* At a return address, with the stack and frame pointer that its caller has then. */
+static __always_inline void walk_begin(struct walk *walk, __u64 pc, __u64 sp, __u64 fp)
+{
+	walk->trampoline = return_trampoline();
+	walk->pc = pc;
+	walk->sp = sp;
+	walk->bp = fp;
+	walk->bp_at = 0;
+	walk->mapping.start = 0;
+	walk->mapping.end = 0;
+	walk->window_at = 0;
+	walk->after_call = 1;
+	walk->is_sound = 1;
+}
+
 static __always_inline bool read_stack(struct walk *walk, __u64 address, __u64 *out)
 {
 	__u64 i = (address - walk->window_at) >> 3;

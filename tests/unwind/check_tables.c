@@ -44,8 +44,9 @@ static const char *const cfa_names[UF_CFA_CNT] = {
 /* Shared by all workers. */
 struct counters {
 	_Atomic uint32_t next_file;
-	_Atomic uint64_t files, no_cfi, failed, rows, samples, call_ends, mismatches;
-	_Atomic uint64_t kinds[UF_CFA_CNT]; /* rows of the full tables */
+	_Atomic uint64_t files, no_cfi, failed, rows, samples, unknown, call_ends, mismatches;
+	/* Rows of the full tables, and of those for call sites. */
+	_Atomic uint64_t kinds[UF_CFA_CNT], call_kinds[UF_CFA_CNT];
 	_Atomic uint64_t expressions, registers, return_addresses, ranges, malformed, fdes;
 	_Atomic uint64_t all_rows, call_rows, all_ns, call_ns, libdw_ns;
 };
@@ -106,7 +107,6 @@ static void mismatch(const struct subject *s, uint64_t vaddr, const char *what, 
 	print_rule(a, sizeof(a), ours);
 	print_rule(b, sizeof(b), theirs);
 	printf("MISMATCH %s %#" PRIx64 ": %s %s, should be %s\n", s->path, vaddr, what, a, b);
-	fflush(stdout);
 }
 
 /* -- all rows against libdw -- */
@@ -130,7 +130,9 @@ static uint32_t row_after(const struct unwind_table *table, uint64_t offset)
 static void compare(const struct subject *s, uint64_t vaddr, uint32_t ours,
 		    const struct reference_row *theirs)
 {
-	if (ours != theirs->rule)
+	if (theirs->is_unknown)
+		counters->unknown++;
+	else if (ours != theirs->rule)
 		mismatch(s, vaddr, "all rows:", ours, theirs->rule);
 }
 
@@ -250,12 +252,24 @@ static bool read_segments(struct subject *s)
 	return true;
 }
 
+/* Those in the way of stacks: an unsupported rule where a call is. */
+static void list_unsupported(const struct subject *s)
+{
+	for (uint32_t i = 0; is_verbose && i < s->calls.row_cnt; i++)
+		if (UF_RULE_CFA(s->calls.rows[i].rule) == UF_CFA_UNSUPPORTED)
+			printf("UNSUPPORTED %s file offset %#x\n", s->path,
+			       s->calls.rows[i].offset);
+}
+
 static void count(const struct subject *s)
 {
 	const struct unwind_stats *stats = &s->all.stats;
 
 	for (uint32_t i = 0; i < s->all.row_cnt; i++)
 		counters->kinds[UF_RULE_CFA(s->all.rows[i].rule)]++;
+	for (uint32_t i = 0; i < s->calls.row_cnt; i++)
+		counters->call_kinds[UF_RULE_CFA(s->calls.rows[i].rule)]++;
+	list_unsupported(s);
 	counters->files++;
 	counters->fdes += stats->fde_cnt;
 	counters->expressions += stats->expression_cnt;
@@ -404,7 +418,6 @@ static int run_workers(void)
 	long cnt = sysconf(_SC_NPROCESSORS_ONLN);
 	int status, bad = 0;
 
-	fflush(stdout);
 	for (long i = 0; i < cnt; i++) {
 		pid_t pid = fork();
 
@@ -420,16 +433,24 @@ static int run_workers(void)
 	return bad;
 }
 
+static void print_kinds(const char *what, const _Atomic uint64_t kinds[UF_CFA_CNT])
+{
+	printf("%s by kind:", what);
+	for (int i = 0; i < UF_CFA_CNT; i++)
+		printf(" %s %" PRIu64, cfa_names[i], kinds[i]);
+	printf("\n");
+}
+
 static void report(uint64_t start)
 {
 	const struct counters *c = counters;
 
-	printf("rows by kind:");
-	for (int i = 0; i < UF_CFA_CNT; i++)
-		printf(" %s %" PRIu64, cfa_names[i], c->kinds[i]);
-	printf("\nfdes %" PRIu64 ", samples in between %" PRIu64 ", call ends %" PRIu64
-	       ", files without CFI %" PRIu64 ", malformed %" PRIu64 "\n",
-	       c->fdes, c->samples, c->call_ends, c->no_cfi, c->malformed);
+	print_kinds("all rows", c->kinds);
+	print_kinds("call sites", c->call_kinds);
+	printf("fdes %" PRIu64 ", samples in between %" PRIu64 ", call ends %" PRIu64
+	       ", files without CFI %" PRIu64 ", malformed %" PRIu64
+	       ", questions that libdw has no answer to %" PRIu64 "\n",
+	       c->fdes, c->samples, c->call_ends, c->no_cfi, c->malformed, c->unknown);
 	printf("all rows: %" PRIu64 ", %.1f MB, built in %.2f s; "
 	       "call sites: %" PRIu64 ", %.1f MB, built in %.2f s\n",
 	       c->all_rows, (double)c->all_rows * 8 / 1e6, (double)c->all_ns / 1e9, c->call_rows,
@@ -450,6 +471,7 @@ int main(int argc, char **argv)
 	uint64_t start = now_ns();
 	int first = 1, bad;
 
+	setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* the workers' lines stay whole */
 	is_verbose = argc > 1 && !strcmp(argv[1], "-v");
 	first += is_verbose;
 	files = calloc(FILES_MAX, sizeof(*files));

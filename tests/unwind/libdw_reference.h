@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unwind_table.h>
 
 struct reference {
@@ -20,9 +21,9 @@ struct reference {
 	Dwarf_CFI *debug; /* of dwarf_getcfi: the Dwarf's */
 };
 
-/* A row of libdw. has_cfi false: none at this address, end unknown. */
+/* A row of libdw. has_cfi false: none at this address, end unknown; is_unknown: it cannot tell. */
 struct reference_row {
-	bool has_cfi;
+	bool has_cfi, is_unknown;
 	uint64_t start, end;
 	uint32_t rule;
 };
@@ -141,7 +142,7 @@ static inline bool ref__is_mem_rsp(const struct ref_location *loc, int64_t numbe
 	return loc->kind == REF_MEM_REG && loc->reg == REF_RSP && loc->number == number;
 }
 
-static inline uint32_t ref__rule(Dwarf_Frame *frame, int ra_reg, bool is_signal)
+static inline uint32_t ref__rule(Dwarf_Frame *frame, int ra_reg, bool is_signal, bool *is_unknown)
 {
 	struct ref_location ra = ref__locate(frame, ra_reg);
 	struct ref_location rbp = ref__locate(frame, REF_RBP);
@@ -152,7 +153,8 @@ static inline uint32_t ref__rule(Dwarf_Frame *frame, int ra_reg, bool is_signal)
 
 	if (ra.kind == REF_UNDEFINED)
 		return UF_RULE(UF_CFA_END, 0, UF_RBP_SAME, 0);
-	if (dwarf_frame_cfa(frame, &ops, &cnt))
+	*is_unknown = dwarf_frame_cfa(frame, &ops, &cnt);
+	if (*is_unknown)
 		return REF_UNSUPPORTED;
 	if (is_signal && cnt == 2 && ops[0].atom == DW_OP_breg7 && ops[0].number == 160 &&
 	    ops[1].atom == DW_OP_deref && ref__is_mem_rsp(&ra, 168) && ref__is_mem_rsp(&rbp, 120))
@@ -170,10 +172,16 @@ static inline bool ref__find_in(Dwarf_CFI *cfi, uint64_t vaddr, struct reference
 	bool is_signal;
 	int ra_reg;
 
-	if (!cfi || dwarf_cfi_addrframe(cfi, vaddr, &frame))
+	if (!cfi)
 		return false;
+	if (dwarf_cfi_addrframe(cfi, vaddr, &frame)) {
+		/* Any other error is about what it found there; the code is not in the API. */
+		row->is_unknown = strcmp(dwarf_errmsg(-1), "no matching address range");
+		return false;
+	}
 	ra_reg = dwarf_frame_info(frame, &start, &end, &is_signal);
-	*row = (struct reference_row){ true, start, end, ref__rule(frame, ra_reg, is_signal) };
+	*row = (struct reference_row){ .has_cfi = true, .start = start, .end = end };
+	row->rule = ref__rule(frame, ra_reg, is_signal, &row->is_unknown);
 	free(frame);
 	return true;
 }
@@ -183,7 +191,7 @@ static inline void reference__find(struct reference *ref, uint64_t vaddr,
 				   struct reference_row *row)
 {
 	*row = (struct reference_row){ .start = vaddr, .rule = UF_CFA_NONE };
-	if (!ref__find_in(ref->eh, vaddr, row))
+	if (!ref__find_in(ref->eh, vaddr, row) && !row->is_unknown)
 		ref__find_in(ref->debug, vaddr, row);
 }
 

@@ -125,7 +125,11 @@ static bool load_tracer(struct agent *agent)
 		.pids = agent->pids,
 		.pid_cnt = agent->pid_cnt,
 		.attach = opts->attach,
+#if defined(__x86_64__)
 		.stack_mode = opts->stack_mode,
+#else
+		.stack_mode = UF_STACK_FP, /* the tables are for x86-64 */
+#endif
 		.debug = opts->verbosity >= 2,
 	};
 	int err;

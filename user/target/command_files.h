@@ -7,7 +7,7 @@
  * its allocator is probed from the first instruction on.
  *
  * The command is looked up as execvp does. For a script the interpreter counts
- * (and what /usr/bin/env would start). The libraries are asked of the
+ * (/bin/sh if it names none, and what /usr/bin/env would start). The libraries are asked of the
  * program's own dynamic linker, which knows about LD_LIBRARY_PATH, LD_PRELOAD,
  * run paths and caches: it is run with --list, as ldd does, and maps the
  * libraries without running any of their code.

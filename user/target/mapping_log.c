@@ -86,6 +86,22 @@ void mapping_log__forget(struct mapping_log *log, pid_t pid)
 	process_log__put(process);
 }
 
+/* A process that maps code without end. A JIT's is soon replaced; that of files goes last. */
+static void forget_oldest(struct process_log *process)
+{
+	uint32_t half = process->cnt / 2, kept = 0;
+
+	for (uint32_t i = 0; i < process->cnt; i++)
+		if (i >= half || process->mappings[i].file->inode)
+			process->mappings[kept++] = process->mappings[i];
+	if (kept > half + half / 2) {
+		memmove(process->mappings, process->mappings + kept - half,
+			half * sizeof(*process->mappings));
+		kept = half;
+	}
+	process->cnt = kept;
+}
+
 static bool make_room(struct process_log *process)
 {
 	uint32_t capacity = process->capacity ? process->capacity * 2 : 32;
@@ -94,10 +110,7 @@ static bool make_room(struct process_log *process)
 	if (process->cnt < process->capacity)
 		return true;
 	if (process->cnt >= MAX_MAPPINGS) {
-		/* A process that maps code without end; its early mappings are long gone. */
-		process->cnt /= 2;
-		memmove(process->mappings, process->mappings + process->cnt,
-			process->cnt * sizeof(*process->mappings));
+		forget_oldest(process);
 		return true;
 	}
 	mappings = realloc(process->mappings, capacity * sizeof(*mappings));
@@ -108,6 +121,30 @@ static bool make_room(struct process_log *process)
 	return true;
 }
 
+/*
+ * The latest mapping there, if the record only repeats it: a JIT that changes
+ * protections back and forth, or what /proc/PID/maps showed already.
+ */
+static struct mapping *find_repeated(const struct process_log *process,
+				     const struct perf_record *record,
+				     const struct mapped_file *file)
+{
+	uint32_t i = process->cnt;
+	struct mapping *mapping;
+
+	do {
+		if (!i--)
+			return NULL;
+		mapping = &process->mappings[i];
+	} while (mapping->end <= record->start || mapping->start >= record->end);
+	return mapping->start == record->start && mapping->end == record->end &&
+			       mapping->file_offset == record->file_offset &&
+			       mapping->file == file && mapping->time_ns >= process->exec_ns &&
+			       mapping->time_ns <= record->time_ns
+		       ? mapping
+		       : NULL;
+}
+
 static void add_mapping(struct mapping_log *log, struct process_log *process,
 			const struct perf_record *record)
 {
@@ -116,8 +153,12 @@ static void add_mapping(struct mapping_log *log, struct process_log *process,
 
 	file = file_table__get(log->files, process->pid, record->start, record->end, record->dev,
 			       record->inode, record->generation, record->name);
-	if (!file || !make_room(process))
+	if (!file)
 		return; /* out of memory: these frames stay addresses */
+	if (find_repeated(process, record, file))
+		return;
+	if (!make_room(process))
+		return;
 	mapping = &process->mappings[process->cnt++];
 	*mapping = (struct mapping){
 		.start = record->start,
@@ -332,18 +373,33 @@ const struct mapping *mapping_log__find(const struct mapping_log *log, pid_t pid
 	return NULL;
 }
 
+static bool has_at(const struct process_log *process, uint64_t time_ns,
+		   bool (*predicate)(const struct mapped_file *file))
+{
+	uint64_t since_ns = process->exec_ns <= time_ns ? process->exec_ns : 0;
+
+	for (uint32_t i = 0; i < process->cnt; i++)
+		if (process->mappings[i].time_ns >= since_ns &&
+		    process->mappings[i].time_ns <= time_ns &&
+		    predicate(process->mappings[i].file))
+			return true;
+	return false;
+}
+
 bool mapping_log__has(const struct mapping_log *log, pid_t pid,
 		      bool (*predicate)(const struct mapped_file *file))
 {
 	const struct process_log *process = find_process(log, pid);
+	uint64_t time_ns = UINT64_MAX;
 
+	/* A forked process has what its parent had then. */
 	for (int i = 0; process && i < MAX_ANCESTORS; i++) {
-		for (uint32_t m = 0; m < process->cnt; m++)
-			if (process->mappings[m].time_ns >= process->exec_ns &&
-			    predicate(process->mappings[m].file))
-				return true;
-		if (process->exec_ns)
+		if (has_at(process, time_ns, predicate))
+			return true;
+		if (process->exec_ns && process->exec_ns <= time_ns)
 			break;
+		if (process->parent && process->fork_ns < time_ns)
+			time_ns = process->fork_ns;
 		process = process->parent;
 	}
 	return false;

@@ -57,13 +57,13 @@ struct cfi_place {
 
 enum cfi_cfa_kind {
 	CFI_CFA_UNSET,
-	CFI_CFA_REGISTER, /* expr is an EXPRESSION_ADDRESS */
-	CFI_CFA_EXPRESSION,
+	CFI_CFA_REGISTER, /* cfa, an EXPRESSION_ADDRESS, is in force */
+	CFI_CFA_EXPRESSION, /* cfa_expression is; cfa still what it was */
 };
 
 struct cfi_state {
 	enum cfi_cfa_kind cfa_kind;
-	struct expression cfa;
+	struct expression cfa, cfa_expression;
 	struct cfi_place rbp, rsp, return_address;
 };
 
@@ -104,7 +104,7 @@ typedef int (*cfi_row_fn)(void *arg, uint64_t start, uint64_t end, const struct 
 
 /*
  * Runs an FDE's program over [fde->start, end) and calls fn for each row, in ascending order
- * without gaps. -EBADMSG if the program cannot be read: what fn saw of it is not to be trusted.
+ * without gaps. -EBADMSG if an instruction cannot be read; fn saw the rows before it.
  */
 int cfi__run(const struct cfi *cfi, const struct cfi_fde *fde, uint64_t end, cfi_row_fn fn,
 	     void *arg);

@@ -68,8 +68,9 @@ static int set_location(struct machine *m)
 {
 	const struct cfi_section *section = &m->cfi->section;
 	uint64_t vaddr = section->vaddr + (uint64_t)(m->code.pos - section->bytes);
+	uint64_t pc = eh_pointer__read(&m->code, m->cie->encoding, vaddr);
 
-	return advance_to(m, eh_pointer__read(&m->code, m->cie->encoding, vaddr));
+	return m->code.is_bad ? -EBADMSG : advance_to(m, pc);
 }
 
 /* -- the CFA -- */
@@ -93,28 +94,32 @@ static int define_cfa(struct machine *m, uint8_t reg, int64_t number)
 	return 0;
 }
 
+/*
+ * A register given after an expression brings back the offset from before it: DWARF does
+ * not allow that, but assembly relies on it (libgcrypt's), since libgcc and gdb do it.
+ */
 static int run_cfa(struct machine *m, uint8_t op)
 {
 	struct expression *cfa = &m->state.cfa;
 	uint8_t reg = cfa->reg;
 
-	if (op == DW_CFA_def_cfa || op == DW_CFA_def_cfa_sf || op == DW_CFA_def_cfa_register)
-		reg = read_register(m);
-	else if (op == DW_CFA_def_cfa_expression) {
+	if (op == DW_CFA_def_cfa_expression) {
 		m->state.cfa_kind = CFI_CFA_EXPRESSION;
-		*cfa = expression__parse(cursor__block(&m->code));
+		m->state.cfa_expression = expression__parse(cursor__block(&m->code));
 		return 0;
 	}
+	if (op == DW_CFA_def_cfa || op == DW_CFA_def_cfa_sf || op == DW_CFA_def_cfa_register)
+		reg = read_register(m);
 	if (op == DW_CFA_def_cfa)
 		return define_cfa(m, reg, (int64_t)cursor__uleb(&m->code));
 	if (op == DW_CFA_def_cfa_sf)
 		return define_cfa(m, reg, factored(m, cursor__sleb(&m->code)));
 	/* The others change one half of what must be there. */
-	if (m->state.cfa_kind != CFI_CFA_REGISTER)
+	if (m->state.cfa_kind == CFI_CFA_UNSET)
 		return -EBADMSG;
 	if (op == DW_CFA_def_cfa_register)
-		cfa->reg = reg;
-	else if (op == DW_CFA_def_cfa_offset)
+		return define_cfa(m, reg, cfa->number);
+	if (op == DW_CFA_def_cfa_offset)
 		cfa->number = (int64_t)cursor__uleb(&m->code);
 	else
 		cfa->number = factored(m, cursor__sleb(&m->code));

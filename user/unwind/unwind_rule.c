@@ -36,7 +36,7 @@ static bool is_at_reg(const struct cfi_place *place, uint8_t reg, int64_t number
  */
 static bool is_signal_frame(const struct cfi_cie *cie, const struct cfi_state *state)
 {
-	const struct expression *cfa = &state->cfa;
+	const struct expression *cfa = &state->cfa_expression;
 
 	return cie->is_signal && state->cfa_kind == CFI_CFA_EXPRESSION &&
 	       cfa->kind == EXPRESSION_DEREF && cfa->reg == CFI_RSP && !cfa->addend &&
@@ -75,7 +75,8 @@ static uint32_t deref_rule(const struct expression *cfa, struct unwind_stats *st
 
 static uint32_t cfa_rule(const struct cfi_state *state, struct unwind_stats *stats)
 {
-	const struct expression *cfa = &state->cfa;
+	const struct expression *cfa = state->cfa_kind == CFI_CFA_REGISTER ?
+						&state->cfa : &state->cfa_expression;
 
 	if (state->cfa_kind == CFI_CFA_UNSET) {
 		stats->malformed_cnt++;

@@ -8,8 +8,9 @@
  * neighbours one. .debug_frame fills the gaps that .eh_frame has. In the end the
  * rows that no return address can hit go, unless all are asked for.
  *
- * An FDE that cannot be read to its end is UF_CFA_UNSUPPORTED from its start:
- * what comes before the bad instruction may be as wrong as the rest.
+ * An FDE that cannot be read to its end is UF_CFA_UNSUPPORTED from the bad
+ * instruction on; what comes before holds, as it does for unwinders that run a
+ * program only up to the address that they are asked for.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@ struct emitter {
 	struct unwind_stats *stats;
 	uint64_t start; /* address of the FDE, and its offset */
 	uint32_t offset;
+	uint32_t reached; /* where the last row ends */
 };
 
 static int compare_spans(const void *a, const void *b)
@@ -113,9 +115,9 @@ static int push(const struct emitter *em, uint32_t offset, uint32_t rule)
 static int emit_row(void *arg, uint64_t start, uint64_t end, const struct cfi_cie *cie,
 		    const struct cfi_state *state)
 {
-	const struct emitter *em = arg;
+	struct emitter *em = arg;
 
-	(void)end;
+	em->reached = em->offset + (uint32_t)(end - em->start);
 	return push(em, em->offset + (uint32_t)(start - em->start),
 		    unwind_rule__from_state(cie, state, em->stats));
 }
@@ -123,17 +125,15 @@ static int emit_row(void *arg, uint64_t start, uint64_t end, const struct cfi_ci
 static int emit_span(struct emitter *em, const struct cfi *cfi, const struct span *span)
 {
 	const struct cfi_fde *fde = &cfi->fdes[span->fde];
-	uint32_t cnt = em->rows->cnt;
 	int err;
 
 	em->start = fde->start;
-	em->offset = span->offset;
+	em->offset = em->reached = span->offset;
 	err = cfi__run(cfi, fde, fde->start + (span->end - span->offset), emit_row, em);
 	if (err != -EBADMSG)
 		return err;
 	em->stats->malformed_cnt++;
-	em->rows->cnt = cnt;
-	return push(em, span->offset, UF_RULE(UF_CFA_UNSUPPORTED, 0, UF_RBP_SAME, 0));
+	return push(em, em->reached, UF_RULE(UF_CFA_UNSUPPORTED, 0, UF_RBP_SAME, 0));
 }
 
 static int emit_spans(struct emitter *em, const struct cfi *cfi, const struct span_list *list)
