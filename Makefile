@@ -3,6 +3,7 @@
 # make              build ./unfreed
 # make demo         install what is missing, build, show it on a leaky program
 # make test         install what is missing, build, run all tests
+# make test-stacks  the stacks of real programs against libdw's
 # make bench        what tracing costs, as ratios
 # make install      into $(DESTDIR)$(PREFIX)
 # make vmlinux      regenerate vmlinux/*/vmlinux.h from Debian's kernels
@@ -57,7 +58,7 @@ PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(patsubst %.cc,$(BUILD)/%,$(PROGRAM_SRCS)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all test test-unit test-live check-bpf demo bench install clean vmlinux deps deps-test format man asan programs
+.PHONY: all test test-unit test-live test-stacks stacks check-bpf demo bench install clean vmlinux deps deps-test deps-test-stacks format man asan programs
 
 all: unfreed
 
@@ -141,11 +142,51 @@ $(BUILD)/tests/programs/%: tests/programs/%.cc
 	@mkdir -p $(@D)
 	$(Q)g++ -std=gnu++17 $(PROGRAM_CFLAGS) -MMD -MP -o $@ $< $(PROGRAM_LIBS)
 
+# The program once more, with BPF programs that copy what they walk, for tests/stacks.
+TRUTH       := $(BUILD)/truth
+TRUTH_SRCS  := $(filter-out $(MAIN_SRC),$(USER_SRCS)) $(wildcard tests/stacks/*.c)
+TRUTH_OBJS  := $(TRUTH_SRCS:%.c=$(TRUTH)/%.o)
+CHECK_STACKS := $(TRUTH)/check_stacks
+STACK_PROGRAM_SRCS := $(wildcard tests/stacks/programs/*.c tests/stacks/programs/*.cc)
+STACK_PROGRAMS := $(addprefix $(BUILD)/,$(basename $(STACK_PROGRAM_SRCS)))
+# As distributions build: optimized, no frame pointers, lazy binding for the stubs' sake.
+STACK_PROGRAM_CFLAGS := -O2 -fomit-frame-pointer -pthread -Wl,-z,lazy
+
+$(TRUTH)/unfreed.bpf.o: bpf/unfreed.bpf.c
+	$(call say,BPF,"$< (truth)")
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -DUNFREED_TRUTH -Itests/stacks -D__TARGET_ARCH_$(BPF_ARCH) \
+		-I$(VMLINUX) -c -o $@ $<
+
+$(TRUTH)/unfreed.skel.h: $(TRUTH)/unfreed.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name unfreed_bpf > $@
+
+$(TRUTH)/%.o: %.c | $(TRUTH)/unfreed.skel.h
+	$(call say,CC,"$< (truth)")
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(USER_CFLAGS) -I$(TRUTH) $(USER_CPPFLAGS) $(CPPFLAGS) -c -o $@ $<
+
+$(CHECK_STACKS): $(TRUTH_OBJS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/stacks/programs/%: tests/stacks/programs/%.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 $(STACK_PROGRAM_CFLAGS) -MMD -MP -o $@ $<
+
+$(BUILD)/tests/stacks/programs/%: tests/stacks/programs/%.cc
+	$(call say,CXX,$@)
+	@mkdir -p $(@D)
+	$(Q)g++ -std=gnu++17 $(STACK_PROGRAM_CFLAGS) -MMD -MP -o $@ $<
+
 programs: $(PROGRAMS)
+stacks: $(CHECK_STACKS) $(STACK_PROGRAMS)
 asan: $(BUILD)/asan/unfreed
 
 test: deps-test
-	$(Q)$(MAKE) --no-print-directory unfreed asan programs check-bpf $(UNIT_TESTS)
+	$(Q)$(MAKE) --no-print-directory unfreed asan programs stacks check-bpf $(UNIT_TESTS)
 	$(Q)tests/run
 
 test-unit: $(UNIT_TESTS)
@@ -154,11 +195,44 @@ test-unit: $(UNIT_TESTS)
 test-live: unfreed asan programs
 	$(Q)tests/run live
 
+test-stacks: deps-test-stacks
+	$(Q)$(MAKE) --no-print-directory stacks
+	$(Q)tests/stacks/run
+
 demo: deps
 	$(Q)$(MAKE) --no-print-directory unfreed $(BUILD)/tests/programs/leaky
 	$(Q)tests/demo
 
-bench: unfreed programs
+# ---- bench ----
+
+BENCH := $(BUILD)/tests/bench
+BENCH_PROGRAMS := $(BENCH)/alloc_loop $(BENCH)/alloc_loop_fp $(BENCH)/floor
+PROBE_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard user/probe/*.c))
+
+$(BENCH)/alloc_loop: BENCH_FRAMES := -fomit-frame-pointer
+$(BENCH)/alloc_loop_fp: BENCH_FRAMES := -fno-omit-frame-pointer
+$(BENCH)/alloc_loop $(BENCH)/alloc_loop_fp: tests/bench/alloc_loop.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 -O2 -g $(BENCH_FRAMES) $(WARNINGS) -pthread -o $@ $<
+
+$(BENCH)/floor.bpf.o: tests/bench/floor.bpf.c
+	$(call say,BPF,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -D__TARGET_ARCH_$(BPF_ARCH) -I$(VMLINUX) -c -o $@ $<
+
+$(BENCH)/floor.skel.h: $(BENCH)/floor.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name floor_bpf > $@
+
+$(BENCH)/floor: tests/bench/floor.c $(PROBE_OBJS) $(BENCH)/floor.skel.h
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(USER_CFLAGS) $(USER_CPPFLAGS) -o $@ $< $(PROBE_OBJS) $(LIBS)
+
+# The tools to compare with are a courtesy: without them there are fewer rows.
+bench: deps
+	-$(Q)packaging/install-deps bench
+	$(Q)$(MAKE) --no-print-directory unfreed $(BENCH_PROGRAMS)
 	$(Q)tests/bench/run
 
 # ---- the rest ----
@@ -168,6 +242,9 @@ deps:
 
 deps-test:
 	$(Q)packaging/install-deps build test
+
+deps-test-stacks:
+	$(Q)packaging/install-deps build test test-stacks
 
 man: $(BUILD)/unfreed.8
 $(BUILD)/unfreed.8: unfreed

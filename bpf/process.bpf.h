@@ -123,6 +123,7 @@ static __always_inline void follow_child(struct uf_process *parent, __u32 parent
 		.parent_tgid = parent_tgid,
 	};
 	struct site_copy copy = {.from = parent->image};
+	struct uf_python *python;
 
 	/* Blocks born from now on are the parent's alone. */
 	__sync_fetch_and_add(&parent->fork_gen, 1);
@@ -133,6 +134,9 @@ static __always_inline void follow_child(struct uf_process *parent, __u32 parent
 		__sync_fetch_and_add(&parent->heir_cnt, 1);
 	else
 		loss_add(HEIRS_FULL, 1);
+	python = bpf_map_lookup_elem(&pythons, &copy.from);
+	if (python)
+		bpf_map_update_elem(&pythons, &child.image, python, BPF_ANY);
 	copy.to = child.image;
 	bpf_for_each_map_elem(&site_index, copy_site, &copy, 0);
 	event.image = child.image;

@@ -49,11 +49,14 @@ static __always_inline bool site_here(struct pt_regs *ctx, struct thread_state *
 	stack_walk(thread, image, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx));
 	key.stack_id = thread->stack_id;
 	known = bpf_map_lookup_elem(&site_index, &key);
+#ifdef UNFREED_TRUTH
+	truth_take(ctx, thread, !known);
+#endif
 	if (known) {
 		*out = *known;
 		return true;
 	}
-	return stack_intern(thread, &stack) && site_new(&key, stack, out);
+	return stack_intern(thread, image, &stack) && site_new(&key, stack, out);
 }
 
 /*

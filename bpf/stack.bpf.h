@@ -28,13 +28,64 @@ static __always_inline void stack_add_frame(struct thread_state *thread, __u32 i
 	thread->stack_id = hash_mix(thread->stack_id, frame);
 }
 
-static __always_inline int walk_by_tables(struct thread_state *thread)
+/* A Python frame means nothing in another process, nor once its code object is another. */
+static __always_inline void stack_add_python(struct thread_state *thread, __u32 i, __u64 frame)
 {
-	for (__u32 i = 0; i < UF_MAX_FRAMES; i++) {
-		int end = unwind_step(&thread->walk);
+	__u64 code = UF_PYTHON_FRAME_CODE(frame);
 
-		stack_add_frame(thread, i, thread->walk.frame);
-		thread->frame_cnt = i + 1;
+	thread->walk.is_sound = 0;
+	stack_add_frame(thread, i, frame);
+	thread->stack_id = hash_mix(thread->stack_id, *code_generation_of(code));
+}
+
+/*
+ * One step of the walk: the next frame, native or Python, is added. -1: go on;
+ * otherwise the end. A function of its own, with all its state in memory, for
+ * the verifier's sake: it sees one step, not all ways through 127 of them.
+ */
+__noinline int walk_one_step(struct thread_state *thread, struct uf_python *python)
+{
+	__u64 frame;
+	__u32 n;
+
+	if (!thread)
+		return UF_END_STUCK;
+	n = thread->frame_cnt;
+	if (n >= UF_MAX_FRAMES)
+		return UF_END_DEPTH;
+	if (python && thread->python.in_eval) {
+		frame = python_step(&thread->python, python);
+		if (frame) {
+			stack_add_python(thread, n, frame);
+			thread->frame_cnt = n + 1;
+		}
+		return -1;
+	}
+	if (thread->stack_end != UF_END_CNT)
+		return thread->stack_end;
+	/* The end is kept: Python frames may still come in its place. */
+	thread->stack_end = unwind_step(&thread->walk);
+	if ((int)thread->stack_end < 0)
+		thread->stack_end = UF_END_CNT;
+	frame = thread->walk.frame;
+	if (python && thread->python.frame && is_eval_loop(python, frame)) {
+		thread->python.in_eval = 1;
+		return -1;
+	}
+	stack_add_frame(thread, n, frame);
+	thread->frame_cnt = n + 1;
+	return -1;
+}
+
+static __always_inline int walk_by_tables(struct thread_state *thread, struct uf_python *python)
+{
+	thread->python.frame = python ? python_first_frame(python) : 0;
+	thread->python.in_eval = 0;
+	thread->stack_end = UF_END_CNT;
+	/* More steps than frames: the eval loop's shims give none. */
+	for (int i = 0; i < 2 * UF_MAX_FRAMES; i++) {
+		int end = walk_one_step(thread, python);
+
 		if (end >= 0)
 			return end;
 	}
@@ -83,14 +134,18 @@ static __always_inline int walk_by_fp(struct thread_state *thread)
 __noinline int stack_walk(struct thread_state *thread, uf_image_id image, __u64 pc, __u64 sp,
 			  __u64 fp)
 {
+	struct uf_python *python = NULL;
+
 	if (!thread)
 		return 0;
+	if (python_cnt)
+		python = bpf_map_lookup_elem(&pythons, &image);
 	thread->stack_id = 0x9e3779b97f4a7c15ULL;
 	thread->frame_cnt = 0;
 	walk_begin(&thread->walk, pc, sp, fp);
 	thread->walk.image = image;
 	thread->stack_end = cfg_stack_mode == UF_STACK_FP ? walk_by_fp(thread)
-							  : walk_by_tables(thread);
+							  : walk_by_tables(thread, python);
 	thread->stack_id = hash_mix(thread->stack_id, thread->stack_end);
 	/* Addresses mean nothing in another process. */
 	if (!thread->walk.is_sound)
@@ -115,8 +170,23 @@ static __always_inline bool index_take(void *spares, __u32 *next, __u32 max, __u
 
 const volatile __u32 cfg_max_sites = 1 << 14; /* entries of the site and stack tables */
 
+/* Has every code object of the walked stack copied for user space, while it is there. */
+static __always_inline void stack_send_codes(const struct thread_state *thread, uf_image_id image)
+{
+	struct uf_python *python = bpf_map_lookup_elem(&pythons, &image);
+
+	for (__u32 i = 0; python && i < UF_MAX_FRAMES; i++) {
+		__u64 frame = thread->frames[i];
+
+		if (i >= thread->frame_cnt)
+			break;
+		if ((frame & UF_FRAME_PYTHON) && !(frame & UF_FRAME_IN_FILE))
+			python_send_code(python, UF_PYTHON_FRAME_CODE(frame), image);
+	}
+}
+
 /* Index of the walked stack, kept from now on. False: it could not be kept (counted). */
-__noinline int stack_intern(struct thread_state *thread, __u32 *out)
+__noinline int stack_intern(struct thread_state *thread, uf_image_id image, __u32 *out)
 {
 	struct uf_stack *stack;
 	__u32 *known, i;
@@ -130,6 +200,8 @@ __noinline int stack_intern(struct thread_state *thread, __u32 *out)
 		*out = *known;
 		return true;
 	}
+	if (python_cnt)
+		stack_send_codes(thread, image);
 	if (!index_take(&stack_spares, &next_stack, cfg_max_sites, &i))
 		goto full;
 	stack = bpf_map_lookup_elem(&stacks, &i);
@@ -137,6 +209,7 @@ __noinline int stack_intern(struct thread_state *thread, __u32 *out)
 		goto full;
 	stack->id = id;
 	stack->time_ns = bpf_ktime_get_ns();
+	stack->image = image;
 	stack->tgid = bpf_get_current_pid_tgid() >> 32;
 	stack->frame_cnt = thread->frame_cnt;
 	stack->end = thread->stack_end;

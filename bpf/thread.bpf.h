@@ -56,6 +56,7 @@ struct thread_state {
 	__u64 stack_id;
 	__u64 frames[UF_MAX_FRAMES + 1]; /* one more, so that an index can be masked */
 	struct walk walk;
+	struct python_walk python;
 };
 
 /* Inserted by a thread's first call; gone with the task. */

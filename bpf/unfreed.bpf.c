@@ -7,8 +7,10 @@
  *   trampoline  return addresses that return probes replaced
  *   mapping     pc -> file, with a cache
  *   unwind      one step up a stack by the unwind tables
+ *   python      frames of CPython
  *   thread      a thread's pending calls and scratch
  *   stack       walking and keeping stacks
+ *   truth       (tests only) copies of what was walked
  *   site        per-site counters
  *   live        live blocks, fork's heritage
  *   alloc       the allocator's probes
@@ -27,6 +29,7 @@
 #include <bpf/bpf_core_read.h>
 #include "contract.h"
 #include "unwind_table.h"
+#include "python.h"
 
 /* From the kernel's errno headers, which cannot be included beside vmlinux.h. */
 #define E2BIG  7
@@ -38,8 +41,12 @@
 #include "trampoline.bpf.h"
 #include "mapping.bpf.h"
 #include "unwind.bpf.h"
+#include "python.bpf.h"
 #include "thread.bpf.h"
 #include "stack.bpf.h"
+#ifdef UNFREED_TRUTH
+#include "truth.bpf.h"
+#endif
 #include "site.bpf.h"
 #include "live.bpf.h"
 #include "alloc.bpf.h"

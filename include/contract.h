@@ -139,17 +139,28 @@ enum uf_stack_end {
  */
 #define UF_FRAME_IN_FILE       (1ULL << 63)
 #define UF_FRAME_INTERRUPTED   (1ULL << 62) /* by a signal: the place itself; else a call returns to it */
+#define UF_FRAME_PYTHON        (1ULL << 61) /* a code object of one process, and where in it */
 #define UF_FRAME_OFFSET_BITS   40
 #define UF_FRAME(file, offset) (UF_FRAME_IN_FILE | (__u64)(file) << UF_FRAME_OFFSET_BITS | (offset))
 #define UF_FRAME_FILE(frame)   ((__u32)((frame) >> UF_FRAME_OFFSET_BITS) & (UF_MAX_UNWIND_FILES - 1))
 #define UF_FRAME_OFFSET(frame) ((frame) & ((1ULL << UF_FRAME_OFFSET_BITS) - 1))
 
+/* Python: the code object's address (a multiple of 16 below 2^47) and the instruction, in code
+ * units of 2 bytes; UF_PYTHON_AT_START: before the first, or past what 16 bits can say. */
+#define UF_PYTHON_AT_START 0xffffu
+#define UF_PYTHON_FRAME(code, unit)                                                                \
+	(UF_FRAME_PYTHON | (__u64)(unit) << 43 | ((code) >> 4 & ((1ULL << 43) - 1)))
+#define UF_PYTHON_FRAME_CODE(frame) (((frame) & ((1ULL << 43) - 1)) << 4)
+#define UF_PYTHON_FRAME_UNIT(frame) ((__u32)((frame) >> 43) & 0xffffu)
+
 struct uf_stack {
 	__u64 id;      /* hash of the frames; 0: unused */
 	__u64 time_ns; /* CLOCK_MONOTONIC of its first sight */
-	__u32 tgid;    /* of its first sight; addresses are this process's */
+	uf_image_id image; /* of its first sight; addresses are this image's */
+	__u32 tgid;
 	__u16 frame_cnt;
 	__u16 end; /* enum uf_stack_end */
+	__u32 pad;
 	__u64 frames[UF_MAX_FRAMES]; /* innermost first: [0] is in the allocator's caller */
 };
 
@@ -263,6 +274,7 @@ enum uf_event_type {
 	UF_EVENT_EXEC,
 	UF_EVENT_EXIT,
 	UF_EVENT_FILE_WANTED, /* a stack met a file without a table, or without all rows */
+	UF_EVENT_PYTHON_CODE, /* struct uf_python_code (include/python.h) */
 };
 
 /* Process life, in order, through the ring buffer. */
@@ -285,7 +297,7 @@ _Static_assert(sizeof(struct uf_block) == 24, "live table value");
 _Static_assert(sizeof(struct uf_site_key) == 16, "padding would be part of the key");
 _Static_assert(sizeof(struct uf_site) == 1152, "a multiple of a cache line");
 _Static_assert(sizeof(struct uf_site) % 64 == 0, "a multiple of a cache line");
-_Static_assert(sizeof(struct uf_stack) == 1040, "stack table value");
+_Static_assert(sizeof(struct uf_stack) == 1048, "stack table value");
 _Static_assert(sizeof(struct uf_stats) % 64 == 0, "a multiple of a cache line");
 _Static_assert(sizeof(struct uf_file_key) == 16, "padding would be part of the key");
 _Static_assert(sizeof(struct uf_unwind_file) == 16, "table of files");

@@ -25,7 +25,7 @@ def report_of(*sites, losses=None):
     return {"losses": losses or {}, "totals": {"live_count": sum(site[1] for site in sites),
                                                "live_bytes": sum(site[2] for site in sites)},
             "sites": [{"pid": 1, "live_count": count, "live_bytes": size, "alloc_count": count,
-                       "free_count": 0, "frames": [{"function": function, "line": 7, "module": ""},
+                       "free_count": 0, "stack_end": "complete", "frames": [{"function": function, "line": 7, "module": ""},
                                                    {"function": "main", "line": 9, "module": ""}]}
                       for function, count, size in sites]}
 
@@ -43,11 +43,13 @@ class Looking(harness.LiveTest):
             self.site_by(report, "leak", 8)
         with self.assertRaises(AssertionError):
             self.site_by(report, "main")
+        with self.assertRaises(AssertionError):
+            self.site_by(report, "main", anywhere=True)
 
     def test_first_frame_is_told_from_the_others(self):
         report = report_of(("leak", 3, 30))
-        self.assertEqual(len(harness.find_sites(report, "main")), 1)
-        self.assertEqual(len(harness.find_sites(report, "main", first=True)), 0)
+        self.assertEqual(len(harness.find_sites(report, "main", anywhere=True)), 1)
+        self.assertEqual(len(harness.find_sites(report, "main")), 0)
         self.assertEqual(len(harness.find_sites(report, "leak", pid=2)), 0)
 
     def test_cxx_functions_are_found_without_their_arguments(self):

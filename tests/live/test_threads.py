@@ -25,7 +25,7 @@ class Threads(harness.LiveTest):
         victim.go("DONE dying")
         victim.go("DONE freeing")
         report = self.trace(victim, "DONE race")
-        sites = harness.find_sites(report, "race", first=True)
+        sites = harness.find_sites(report, "race")
         line = harness.line_of("threads.c", "race")
         self.assertEqual([(site["live_count"], site["live_bytes"], site["frames"][0]["line"])
                           for site in sites], [(RACE_KEPT, RACE_KEPT * 17, line)],
@@ -82,7 +82,22 @@ class Middle(harness.LiveTest):
 
 
 class Signals(harness.LiveTest):
-    """A handler's allocation is one of its own."""
+    """A handler's allocation is one of its own. Its stack goes on in the code that the signal
+    interrupted: one site for each place there."""
+
+    def assert_handler_sites(self, report, blocks, interrupted):
+        """The handler's blocks are all there, with the function that it interrupted on the way."""
+        sites = self.assert_sites(report, "alloc_in_handler", blocks, blocks * 307)
+        self.assertEqual(sum(site["alloc_count"] for site in sites), blocks)
+        # The rows for places that are no calls are asked for at the first such place in a file.
+        self.assertLessEqual({site["stack_end"] for site in sites},
+                             {"complete", "no-all-rows"}, harness.describe(report))
+        whole = [site for site in sites if site["stack_end"] == "complete"]
+        self.assertTrue(whole, harness.describe(report))
+        for site in whole:
+            names = harness.functions(site)
+            self.assertIn(interrupted, names)
+            self.assertEqual(names[-1], "_start")
 
     def test_a_handler_allocates_between_calls(self):
         victim = self.victim("signals", "timer")
@@ -91,7 +106,7 @@ class Signals(harness.LiveTest):
         self.assertGreater(handled, 0, "no signal came while it was allowed to allocate")
         report = tool.last_report()
         self.assert_site(report, "alloc_in_loop", kept, kept * 311)
-        self.assert_sites(report, "alloc_in_handler", handled, handled * 307)
+        self.assert_handler_sites(report, handled, "alloc_in_loop")
         self.assert_live(report, kept + handled, kept * 311 + handled * 307)
         self.assert_no_loss(report)
 
@@ -100,13 +115,15 @@ class Signals(harness.LiveTest):
         wrapper = harness.program("wrapper.so")
         victim = self.victim("signals", "inside", *mode, preload=wrapper)
         report = self.trace(victim, "DONE alloc", args=["-O", wrapper])
-        self.assert_site(report, "alloc_in_handler", 127, 127 * 307, 127, 0)
-        self.assert_sites(report, "alloc_outer", 127, 127 * 313)
+        self.assert_handler_sites(report, 127, "alloc_outer")
+        self.assert_site(report, "alloc_outer", 127, 127 * 313, 127, 0)
         self.assert_live(report, 254, 127 * 307 + 127 * 313)
         self.assert_no_loss(report)
         report = self.trace(victim, "DONE free", args=["-O", wrapper])
-        self.assert_site(report, "alloc_in_handler", 127, 127 * 307, 127, 0)
+        self.assert_handler_sites(report, 127, "free_outer")
         self.assert_sites(report, "free_outer", 0, 0)
+        self.assertEqual((report["totals"]["alloc_count"], report["totals"]["free_count"]),
+                         (254, 127))
         self.assert_live(report, 127, 127 * 307)
         self.assert_no_loss(report)
 

@@ -88,8 +88,7 @@ static NOINLINE void leak_pvalloc(void)
 static NOINLINE void leak_strdup(void)
 {
 	for (int i = 0; i < 151; i++)
-		sink = strdup("thirty-six characters are written...");
-	sink = NULL; /* and a frame to return to */
+		sink = strdup("thirty-six characters are written..."); /* LINE: leak_strdup */
 }
 
 /* Nothing of this stays. */

@@ -16,6 +16,7 @@
 #include "agent/cohorts.h"
 #include "agent/collector.h"
 #include "agent/internal.h"
+#include "agent/pythons.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
@@ -179,7 +180,13 @@ static bool make_parts(struct agent *agent)
 			   "with CAP_PERFMON", strerror(errno));
 		return false;
 	}
-	agent->names = (struct frame_names){agent->symbolizer, agent->unwinder, agent->mappings};
+	agent->pythons = pythons__new(agent->tracer, agent->mappings);
+	if (!agent->pythons) {
+		agent__say(agent, -1, "out of memory");
+		return false;
+	}
+	agent->names = (struct frame_names){agent->symbolizer, agent->unwinder, agent->mappings,
+					    agent->pythons};
 	agent->collector = collector__new(&collector_opts, agent->tracer, agent->tracees,
 					  agent->cohorts, &agent->names);
 	if (!agent->collector)
@@ -192,6 +199,7 @@ static bool add_target(struct agent *agent, pid_t pid)
 {
 	bool waits = pid == agent->launch.pid;
 	int64_t image = tracer__add_process(agent->tracer, pid, waits);
+	struct tracee *tracee;
 	char why[256];
 	int err;
 
@@ -199,10 +207,12 @@ static bool add_target(struct agent *agent, pid_t pid)
 		agent__say(agent, -1, "cannot trace pid %d: %s", (int)pid, strerror(-image));
 		return false;
 	}
-	if (!tracees__add(agent->tracees, image, pid)) {
+	tracee = tracees__add(agent->tracees, image, pid);
+	if (!tracee) {
 		agent__say(agent, -1, "out of memory");
 		return false;
 	}
+	tracee->waits_exec = waits;
 	if (waits)
 		return !mapping_log__watch_new(agent->mappings, pid);
 	err = agent__watch(agent, pid);
@@ -213,8 +223,7 @@ static bool add_target(struct agent *agent, pid_t pid)
 	}
 	if (agent__traces_allocator(agent, pid) || agent->opts->object_cnt)
 		return true;
-	agent__explain_no_allocator(agent, tracees__find_pid(agent->tracees, pid)->exe, why,
-				    sizeof(why));
+	agent__explain_no_allocator(agent, tracee->exe, why, sizeof(why));
 	agent__say(agent, -1, "pid %d: %s", (int)pid, why);
 	return false;
 }
@@ -350,6 +359,7 @@ void agent__free(struct agent *agent)
 		close(agent->epoll_fd);
 	collector__free(agent->collector);
 	cohorts__free(agent->cohorts);
+	pythons__free(agent->pythons);
 	unwinder__free(agent->unwinder);
 	tracer__free(agent->tracer);
 	mapping_log__free(agent->mappings);

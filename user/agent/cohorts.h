@@ -17,7 +17,7 @@
  *
  * What is known of the blocks older than an age A, in a trace of T epochs, is
  * how many are older than some age between A and A * (1 + p) + an epoch. p grows
- * with log(T): 0.1 at 256 epochs, 0.3 at the ring's 65,536, and up to 0.6 if
+ * with log(T): 0.1 at 256 epochs, 1/3 at the ring's 65,536, and up to 0.6 if
  * cohorts are spent on older_ns. An epoch is 1 s (20 ms to 1 s if older_ns is
  * under 16 s). Blocks older than the ring reaches (18 hours of 1 s, 22 minutes
  * of 20 ms) are told apart no more: they are in the oldest cohort.

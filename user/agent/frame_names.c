@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/pythons.h"
 #include "agent/unwinder.h"
 #include "contract.h"
 #include "sym/symbolizer.h"
@@ -118,6 +119,39 @@ static struct mapped_file *find_file(const struct frame_names *names, const stru
 	return mapping->file;
 }
 
+static int add_python(struct frame_list *list, const struct pythons *pythons,
+		      const struct uf_stack *stack, uint64_t address)
+{
+	struct python_place place = pythons__place(pythons, stack->image, address, stack->time_ns);
+	struct snapshot_frame *frame = add_frame(list);
+
+	if (!frame)
+		return -ENOMEM;
+	frame->kind = FRAME_PYTHON;
+	frame->function = snapshot__strdup(list->snap, place.function);
+	frame->file = snapshot__strdup(list->snap, place.file);
+	frame->line = place.line;
+	return frame->function && frame->file ? 0 : -ENOMEM;
+}
+
+static bool is_python_frame(uint64_t frame)
+{
+	return (frame & (UF_FRAME_IN_FILE | UF_FRAME_PYTHON)) == UF_FRAME_PYTHON;
+}
+
+static int add_native(struct frame_list *list, const struct frame_names *names,
+		      const struct uf_stack *stack, uint64_t frame)
+{
+	uint64_t offset;
+	struct mapped_file *file = find_file(names, stack, frame, &offset);
+	struct sym_module *module = file ? module_of(names->symbolizer, file) : NULL;
+
+	if (!module)
+		return add_unknown(list, file ? file->path : "", offset);
+	return add_named(list, names->symbolizer, module, file->path, offset,
+			 !(frame & UF_FRAME_INTERRUPTED));
+}
+
 int frame_names__resolve(const struct frame_names *names, struct snapshot *snap,
 			 struct snapshot_site *site, const struct uf_stack *stack)
 {
@@ -125,13 +159,9 @@ int frame_names__resolve(const struct frame_names *names, struct snapshot *snap,
 	uint32_t cnt = stack->frame_cnt <= UF_MAX_FRAMES ? stack->frame_cnt : UF_MAX_FRAMES;
 
 	for (uint32_t i = 0; i < cnt; i++) {
-		bool after_call = !(stack->frames[i] & UF_FRAME_INTERRUPTED);
-		uint64_t offset;
-		struct mapped_file *file = find_file(names, stack, stack->frames[i], &offset);
-		struct sym_module *module = file ? module_of(names->symbolizer, file) : NULL;
-		int err = module ? add_named(&list, names->symbolizer, module, file->path, offset,
-					     after_call)
-				 : add_unknown(&list, file ? file->path : "", offset);
+		uint64_t frame = stack->frames[i];
+		int err = is_python_frame(frame) ? add_python(&list, names->pythons, stack, frame)
+						 : add_native(&list, names, stack, frame);
 
 		if (err)
 			return err;

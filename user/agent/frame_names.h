@@ -11,6 +11,7 @@
  */
 
 struct mapping_log;
+struct pythons;
 struct symbolizer;
 struct uf_stack;
 struct unwinder;
@@ -20,6 +21,7 @@ struct frame_names {
 	struct symbolizer *symbolizer;
 	const struct unwinder *unwinder;    /* number -> file */
 	const struct mapping_log *mappings; /* address -> file */
+	const struct pythons *pythons;      /* code object -> function, line */
 };
 
 /*

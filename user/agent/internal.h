@@ -32,6 +32,7 @@ struct agent {
 	struct symbolizer *symbolizer;
 	struct mapping_log *mappings;
 	struct unwinder *unwinder;
+	struct pythons *pythons;
 	struct frame_names names;
 	struct tracer *tracer;
 	struct tracees *tracees;
@@ -47,6 +48,7 @@ struct agent {
 	int epoll_fd;
 	int fds[FD_CNT];          /* -1: none */
 	uint64_t report_cnt;
+	bool is_listing;          /* mappings from before the trace are coming in */
 	bool is_over;
 	bool asked_command_to_end;
 	int error;                /* -errno of a report that could not be written */

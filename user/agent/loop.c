@@ -13,6 +13,7 @@
 #include "agent/cohorts.h"
 #include "agent/collector.h"
 #include "agent/internal.h"
+#include "agent/pythons.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
@@ -20,6 +21,8 @@
 #include "render/render.h"
 
 /* Running a trace: events in, reports out, until it is over. */
+
+#define PYTHON_RETRY_MS 5
 
 static void drop(struct tracee *tracee)
 {
@@ -53,10 +56,18 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 	}
 }
 
+static void handle_code(void *arg, const struct uf_python_code *code)
+{
+	struct agent *agent = arg;
+
+	pythons__add_code(agent->pythons, code);
+}
+
 static void take_in(struct agent *agent)
 {
 	mapping_log__drain(agent->mappings);
-	tracer__poll_events(agent->tracer, handle_process_event, agent);
+	tracer__poll_events(agent->tracer, handle_process_event, handle_code, agent);
+	pythons__look(agent->pythons, agent->tracees);
 }
 
 /* Says in the report what is not traced. */
@@ -111,6 +122,7 @@ static void reclaim(struct agent *agent)
 				keep |= images[i] == tracee->image;
 			if (keep)
 				continue;
+			pythons__forget(agent->pythons, tracee->image);
 			tracees__remove(agent->tracees, tracee->image);
 			if (!tracees__find_pid(agent->tracees, pid))
 				mapping_log__forget(agent->mappings, pid);
@@ -194,6 +206,7 @@ static void handle_fd(struct agent *agent, enum agent_fd which)
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		cohorts__tick(agent->cohorts, now.tv_sec * 1000000000ULL + now.tv_nsec);
 		unwinder__tick(agent->unwinder);
+		pythons__look(agent->pythons, agent->tracees);
 		break;
 	case FD_END:
 		agent->is_over = true;
@@ -266,10 +279,14 @@ int agent__run(struct agent *agent)
 		return EXIT_FAILED;
 	say_start(agent);
 	while (!agent->is_over) {
-		int n = epoll_wait(agent->epoll_fd, events, FD_CNT, -1);
+		/* An interpreter that is coming up sends no event when it is ready. */
+		int timeout_ms = pythons__is_waiting(agent->pythons) ? PYTHON_RETRY_MS : -1;
+		int n = epoll_wait(agent->epoll_fd, events, FD_CNT, timeout_ms);
 
 		for (int i = 0; i < n; i++)
 			handle_fd(agent, events[i].data.u32);
+		if (!n)
+			pythons__look(agent->pythons, agent->tracees);
 		if (!tracees__running_cnt(agent->tracees))
 			agent->is_over = true;
 	}

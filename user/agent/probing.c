@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include "agent/internal.h"
+#include "agent/pythons.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
 #include "cli/options.h"
 #include "probe/catalog.h"
 #include "probe/elf_image.h"
+#include "python/runtime.h"
 #include "target/command_files.h"
 
 /* Which files to probe: every mapped one that defines allocator functions, and those of --object. */
@@ -181,7 +183,10 @@ void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 		return;
 	/* The table first: a probe may be hit at once. Dropped ones are built again. */
 	add_table(agent, file, false);
-	if (file->examined)
+	if (!file->examined && file->fd >= 0)
+		file->may_be_python = python_file__may_be_python(file->fd);
+	/* At first the mappings are only listed: the stack walk must be ready before any probe. */
+	if (file->examined || agent->is_listing)
 		return;
 	file->examined = true;
 	probe_mapped_file(agent, mapping);
@@ -220,12 +225,19 @@ int agent__watch(struct agent *agent, pid_t pid)
 
 	if (err)
 		return err;
+	agent->is_listing = true;
 	err = tracer__list_mappings(agent->tracer, pid, add_listed_mapping, agent);
-	if (!err)
-		return 0;
-	agent__say(agent, 1, "cannot list mappings in the kernel (%s): reading /proc",
-		   strerror(-err));
-	return mapping_log__watch(agent->mappings, pid);
+	if (err) {
+		agent__say(agent, 1, "cannot list mappings in the kernel (%s): reading /proc",
+			   strerror(-err));
+		err = mapping_log__watch(agent->mappings, pid);
+	}
+	agent->is_listing = false;
+	if (err)
+		return err;
+	pythons__look(agent->pythons, agent->tracees);
+	mapping_log__for_each(agent->mappings, pid, agent__see_mapping, agent);
+	return 0;
 }
 
 void agent__want_file(struct agent *agent, const struct uf_event *event)

@@ -19,6 +19,9 @@ struct tracee {
 	char exe[4096];
 	char cgroup[4096];
 	char note[256];      /* what a reader of the report must know; "" */
+	char python_note[160]; /* why there are no Python frames; "" */
+	bool python_is_known;  /* its interpreter was looked for, with a result */
+	bool waits_exec;     /* launched, not yet executing its command */
 	bool has_allocator;  /* a file with probes is mapped */
 	bool has_ended;      /* by exit: reported once more */
 	bool is_dropped;     /* by exec, or reported after its end: to be reclaimed */

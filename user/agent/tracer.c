@@ -80,9 +80,12 @@ static void *mmap_table(struct bpf_map *map, size_t size)
 static int handle_event(void *ctx, void *data, size_t size)
 {
 	struct tracer *tracer = ctx;
+	const struct uf_event *event = data;
 
-	if (size == sizeof(struct uf_event) && tracer->event_fn)
-		tracer->event_fn(tracer->event_arg, data);
+	if (size == sizeof(struct uf_python_code) && event->type == UF_EVENT_PYTHON_CODE)
+		tracer->code_fn(tracer->event_arg, data);
+	else if (size == sizeof(*event))
+		tracer->event_fn(tracer->event_arg, event);
 	return 0;
 }
 
@@ -372,15 +375,24 @@ int tracer__events_fd(const struct tracer *tracer)
 	return ring_buffer__epoll_fd(tracer->events);
 }
 
-int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, void *arg)
+int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_fn code_fn,
+			void *arg)
 {
 	int n;
 
 	tracer->event_fn = fn;
+	tracer->code_fn = code_fn;
 	tracer->event_arg = arg;
 	n = ring_buffer__consume(tracer->events);
-	tracer->event_fn = NULL;
 	return n < 0 ? n : 0;
+}
+
+int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf_python *python)
+{
+	if (bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.pythons), &image, python, BPF_ANY))
+		return -errno;
+	__atomic_fetch_add(&tracer->skel->bss->python_cnt, 1, __ATOMIC_RELEASE);
+	return 0;
 }
 
 struct uf_site *tracer__sites(const struct tracer *tracer, uint32_t *cnt)

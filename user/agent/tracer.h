@@ -7,6 +7,7 @@
 #include <sys/types.h>
 #include "contract.h"
 #include "probe/features.h"
+#include "python.h"
 
 /*
  * The life of the BPF side: open -> configure -> load -> attach -> read ->
@@ -62,7 +63,13 @@ int64_t tracer__add_process(struct tracer *tracer, pid_t pid, bool waits_exec);
 /* Process events: a descriptor to poll, and their delivery in order. */
 typedef void (*tracer_event_fn)(void *arg, const struct uf_event *event);
 int tracer__events_fd(const struct tracer *tracer);
-int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, void *arg);
+/* A code object that a stack had for the first time, among them. */
+typedef void (*tracer_code_fn)(void *arg, const struct uf_python_code *code);
+int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_fn code_fn,
+			void *arg);
+
+/* Has the walk read an image's Python frames. 0 or -errno. */
+int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf_python *python);
 
 /* The tables, mapped; live as long as the tracer. Sites up to *cnt may be in use. */
 struct uf_site *tracer__sites(const struct tracer *tracer, uint32_t *cnt);

@@ -25,6 +25,7 @@ struct tracer {
 	struct bpf_link *process_links[4];
 	struct ring_buffer *events;
 	tracer_event_fn event_fn; /* during tracer__poll_events */
+	tracer_code_fn code_fn;
 	void *event_arg;
 	struct uf_site *sites;
 	struct uf_stack *stacks;

@@ -115,8 +115,10 @@ int tracer__reclaim(struct tracer *tracer, uf_image_id *images, uint32_t *cnt)
 		reclaim_sites(tracer, gone, gone_cnt);
 		err = reclaim_stacks(tracer);
 	}
-	for (uint32_t i = 0; i < gone_cnt; i++)
+	for (uint32_t i = 0; i < gone_cnt; i++) {
 		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.images), &gone[i]);
+		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.pythons), &gone[i]);
+	}
 	free(gone);
 	return err;
 }

@@ -24,6 +24,7 @@ struct mapped_file {
 	void *user;      /* the symbolizer's module, once it is asked for; not owned */
 	bool user_failed; /* that was tried and failed */
 	bool examined;   /* looked at for allocator functions */
+	bool may_be_python; /* defines a CPython interpreter; known once examined */
 	bool has_probes; /* has some, and they are probed */
 	struct mapped_file *next;
 };

@@ -373,8 +373,8 @@ const struct mapping *mapping_log__find(const struct mapping_log *log, pid_t pid
 	return NULL;
 }
 
-static bool has_at(const struct process_log *process, uint64_t time_ns,
-		   bool (*predicate)(const struct mapped_file *file))
+static const struct mapping *first_at(const struct process_log *process, uint64_t time_ns,
+				      bool (*predicate)(const struct mapped_file *file))
 {
 	uint64_t since_ns = process->exec_ns <= time_ns ? process->exec_ns : 0;
 
@@ -382,27 +382,43 @@ static bool has_at(const struct process_log *process, uint64_t time_ns,
 		if (process->mappings[i].time_ns >= since_ns &&
 		    process->mappings[i].time_ns <= time_ns &&
 		    predicate(process->mappings[i].file))
-			return true;
-	return false;
+			return &process->mappings[i];
+	return NULL;
 }
 
-bool mapping_log__has(const struct mapping_log *log, pid_t pid,
-		      bool (*predicate)(const struct mapped_file *file))
+const struct mapping *mapping_log__first(const struct mapping_log *log, pid_t pid,
+					 bool (*predicate)(const struct mapped_file *file))
 {
 	const struct process_log *process = find_process(log, pid);
 	uint64_t time_ns = UINT64_MAX;
 
 	/* A forked process has what its parent had then. */
 	for (int i = 0; process && i < MAX_ANCESTORS; i++) {
-		if (has_at(process, time_ns, predicate))
-			return true;
+		const struct mapping *mapping = first_at(process, time_ns, predicate);
+
+		if (mapping)
+			return mapping;
 		if (process->exec_ns && process->exec_ns <= time_ns)
 			break;
 		if (process->parent && process->fork_ns < time_ns)
 			time_ns = process->fork_ns;
 		process = process->parent;
 	}
-	return false;
+	return NULL;
+}
+
+bool mapping_log__has(const struct mapping_log *log, pid_t pid,
+		      bool (*predicate)(const struct mapped_file *file))
+{
+	return mapping_log__first(log, pid, predicate);
+}
+
+void mapping_log__for_each(const struct mapping_log *log, pid_t pid, mapping_fn fn, void *arg)
+{
+	const struct process_log *process = find_process(log, pid);
+
+	for (uint32_t i = 0; process && i < process->cnt; i++)
+		fn(arg, pid, &process->mappings[i]);
 }
 
 bool mapping_log__uses(const struct mapping_log *log, const struct mapped_file *file)

@@ -62,10 +62,16 @@ void mapping_log__forget(struct mapping_log *log, pid_t pid);
 const struct mapping *mapping_log__find(const struct mapping_log *log, pid_t pid,
 					uint64_t address, uint64_t time_ns);
 
+/* Calls fn for each recorded mapping of the process itself. */
+void mapping_log__for_each(const struct mapping_log *log, pid_t pid, mapping_fn fn, void *arg);
 /* Does the process have any mapping now whose file satisfies the predicate? */
 bool mapping_log__has(const struct mapping_log *log, pid_t pid,
 		      bool (*predicate)(const struct mapped_file *file));
 
+/* The process's mapping (the first one recorded) whose file satisfies the predicate; NULL: none.
+ * Valid until the next drain or forget. */
+const struct mapping *mapping_log__first(const struct mapping_log *log, pid_t pid,
+					 bool (*predicate)(const struct mapped_file *file));
 /* Does any watched process have the file mapped? */
 bool mapping_log__uses(const struct mapping_log *log, const struct mapped_file *file);
 

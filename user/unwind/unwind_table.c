@@ -205,6 +205,8 @@ static int collect(const struct unwind_source *source, struct unwind_stats *stat
 		err = 0; /* one of them is enough */
 	if (!err)
 		err = row_list__merge(&eh, &debug, rows);
+	if (!err && !rows->cnt && !stats->malformed_cnt)
+		err = -ENODATA; /* only terminators */
 	row_list__release(&eh);
 	row_list__release(&debug);
 	return err;

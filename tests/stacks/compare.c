@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include "contract.h"
+#include "compare.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/internal.h"
+#include "agent/unwinder.h"
+#include "sym/symbolizer.h"
+#include "target/vdso.h"
+#include "truth.h"
+
+#define MAX_SHOWN      10 /* differences in detail */
+#define MAX_EXAMPLES   3  /* of incomplete stacks, for each end */
+#define DISTINCT_SLOTS (1 << 18) /* power of two; more distinct stacks are counted as known */
+
+struct compare {
+	const struct agent *agent;
+	struct truth *truth;
+	struct compare_counts counts;
+	uint32_t shown;
+	uint64_t *seen; /* stack ids, open addressing */
+	struct truth_stack stack;
+};
+
+/* Where a frame is. file NULL: at is an address. */
+struct place {
+	const struct mapped_file *file;
+	uint64_t at;
+	bool is_interrupted;
+};
+
+struct compare *compare__new(const struct agent *agent)
+{
+	struct compare *compare = calloc(1, sizeof(*compare));
+
+	if (!compare)
+		return NULL;
+	compare->agent = agent;
+	compare->seen = calloc(DISTINCT_SLOTS, sizeof(*compare->seen));
+	compare->truth = truth__new(agent->mappings);
+	if (compare->seen && compare->truth)
+		return compare;
+	compare__free(compare);
+	errno = ENOMEM;
+	return NULL;
+}
+
+void compare__free(struct compare *compare)
+{
+	if (!compare)
+		return;
+	truth__free(compare->truth);
+	free(compare->seen);
+	free(compare);
+}
+
+const struct compare_counts *compare__counts(const struct compare *compare)
+{
+	return &compare->counts;
+}
+
+static bool is_new_stack(struct compare *compare, uint64_t id)
+{
+	uint32_t slot = id & (DISTINCT_SLOTS - 1);
+
+	while (compare->seen[slot] && compare->seen[slot] != id)
+		slot = (slot + 1) & (DISTINCT_SLOTS - 1);
+	if (compare->seen[slot] || compare->counts.distinct >= DISTINCT_SLOTS / 2)
+		return false;
+	compare->seen[slot] = id;
+	return true;
+}
+
+static struct place probe_place(const struct compare *compare, uint64_t frame)
+{
+	struct place place = {.is_interrupted = frame & UF_FRAME_INTERRUPTED};
+
+	if (frame & UF_FRAME_IN_FILE) {
+		place.file = unwinder__file(compare->agent->unwinder, UF_FRAME_FILE(frame));
+		place.at = UF_FRAME_OFFSET(frame);
+	} else {
+		place.at = frame & ~UF_FRAME_INTERRUPTED;
+	}
+	return place;
+}
+
+static struct place truth_place(const struct compare *compare, const struct truth_sample *sample,
+				const struct truth_frame *frame)
+{
+	struct place place = {.at = frame->pc, .is_interrupted = frame->is_interrupted};
+	const struct mapping *mapping =
+		mapping_log__find(compare->agent->mappings, sample->tgid,
+				  frame->pc - !frame->is_interrupted, sample->time_ns);
+
+	if (mapping && mapping->file->inode) {
+		place.file = mapping->file;
+		place.at = frame->pc - mapping->start + mapping->file_offset;
+	}
+	return place;
+}
+
+static bool is_vdso_file(const struct mapped_file *file)
+{
+	return is_vdso(file->path, file->inode);
+}
+
+static bool places_equal(const struct place *probe, const struct place *truth)
+{
+	if (probe->is_interrupted != truth->is_interrupted)
+		return false;
+	/* The log of a running process does not have its vDSO: pages tell. */
+	if (probe->file && is_vdso_file(probe->file) && !truth->file)
+		return (probe->at & (TRUTH_PAGE_BYTES - 1)) == (truth->at & (TRUTH_PAGE_BYTES - 1));
+	if (!probe->file || !truth->file)
+		return !probe->file && !truth->file && probe->at == truth->at;
+	return probe->file->dev == truth->file->dev && probe->file->inode == truth->file->inode &&
+	       probe->at == truth->at;
+}
+
+/* Frames that are equal, from the innermost on. */
+static uint32_t equal_frames(const struct compare *compare, const struct truth_sample *sample)
+{
+	uint32_t i = 0;
+
+	for (; i < sample->frame_cnt && i < UF_MAX_FRAMES && i < compare->stack.cnt; i++) {
+		struct place probe = probe_place(compare, sample->frames[i]);
+		struct place truth = truth_place(compare, sample, &compare->stack.frames[i]);
+
+		if (!places_equal(&probe, &truth))
+			break;
+	}
+	return i;
+}
+
+/* "   12 probe /usr/lib/libc.so.6 0x3c050 __restore_rt+0" */
+static void print_place(const struct compare *compare, uint32_t i, const char *whose,
+			const struct place *place)
+{
+	struct sym_module *module =
+		place->file && place->file->fd >= 0
+			? symbolizer__open_fd(compare->agent->symbolizer, place->file->fd,
+					      place->file->path)
+			: NULL;
+	struct sym_frame names[16];
+	int n = module ? symbolizer__resolve(compare->agent->symbolizer, module, place->at,
+					     !place->is_interrupted, names, 16)
+		       : 0;
+
+	printf("  %3u %-5s %s%s%#" PRIx64 " %s+%" PRIu64 "%s\n", i, whose, place->file ? place->file->path : "",
+	       place->file ? " " : "", place->at, n > 0 ? names[n - 1].function : "?",
+	       n > 0 ? names[n - 1].offset : 0, place->is_interrupted ? " (interrupted)" : "");
+}
+
+static const char *end_name(uint32_t end)
+{
+	static const char *const names[] = {
+#define X(id, name) name,
+		UF_STACK_ENDS(X)
+#undef X
+	};
+
+	return end < UF_END_CNT ? names[end] : "?";
+}
+
+static void print_difference(const struct compare *compare, const struct truth_sample *sample,
+			     uint32_t equal)
+{
+	const struct truth_stack *stack = &compare->stack;
+	uint32_t cnt = sample->frame_cnt > stack->cnt ? sample->frame_cnt : stack->cnt;
+
+	printf("different from frame %u on: pid %u rsp %#llx rbp %#llx; probe: %u frames, %s; libdw: "
+	       "%u frames, %s\n",
+	       equal, sample->tgid, sample->regs[TRUTH_RSP], sample->regs[TRUTH_RBP],
+	       sample->frame_cnt, end_name(sample->end), stack->cnt,
+	       stack->error ? stack->error : "complete");
+	for (uint32_t i = 0; i < cnt && i < UF_MAX_FRAMES; i++) {
+		struct place probe = {0}, truth = {0};
+		bool both = i < sample->frame_cnt && i < stack->cnt;
+
+		if (i < sample->frame_cnt)
+			probe = probe_place(compare, sample->frames[i]);
+		if (i < stack->cnt)
+			truth = truth_place(compare, sample, &stack->frames[i]);
+		if (both && places_equal(&probe, &truth)) {
+			print_place(compare, i, "both", &probe);
+			continue;
+		}
+		if (i < sample->frame_cnt)
+			print_place(compare, i, "probe", &probe);
+		if (i < stack->cnt)
+			print_place(compare, i, "libdw", &truth);
+	}
+}
+
+/* Where an incomplete stack ends. */
+static void print_end(const struct compare *compare, const struct truth_sample *sample)
+{
+	struct place place = probe_place(compare, sample->frames[sample->frame_cnt - 1]);
+
+	printf("%s after %u frames of libdw's %u (%s):\n", end_name(sample->end),
+	       sample->frame_cnt, compare->stack.cnt,
+	       compare->stack.error ? compare->stack.error : "complete");
+	print_place(compare, sample->frame_cnt - 1, "probe", &place);
+}
+
+static void count_complete(struct compare *compare, const struct truth_sample *sample, bool equal)
+{
+	struct compare_counts *counts = &compare->counts;
+
+	counts->complete++;
+	counts->equal += equal;
+	counts->different += !equal;
+	counts->frames += sample->frame_cnt;
+	if (sample->frame_cnt > counts->deepest)
+		counts->deepest = sample->frame_cnt;
+	for (uint32_t i = 0; i < sample->frame_cnt && i < UF_MAX_FRAMES; i++) {
+		if (sample->frames[i] & UF_FRAME_INTERRUPTED) {
+			counts->interrupted++;
+			break;
+		}
+	}
+}
+
+void compare__add(struct compare *compare, const struct truth_sample *sample)
+{
+	struct compare_counts *counts = &compare->counts;
+	struct truth_stack *stack = &compare->stack;
+	bool is_right;
+	uint32_t equal;
+
+	truth__walk(compare->truth, sample, stack);
+	equal = equal_frames(compare, sample);
+	counts->stacks++;
+	counts->distinct += is_new_stack(compare, sample->stack_id);
+	counts->ends[sample->end < UF_END_CNT ? sample->end : UF_END_UNSUPPORTED]++;
+	if (sample->end == UF_END_COMPLETE && !(stack->is_cut && equal == stack->cnt)) {
+		is_right = equal == sample->frame_cnt && equal == stack->cnt && !stack->error;
+		count_complete(compare, sample, is_right);
+	} else {
+		/* As far as both go. */
+		is_right = equal == sample->frame_cnt || equal == stack->cnt;
+		counts->cut += sample->end == UF_END_COMPLETE;
+		counts->wrong_part += !is_right;
+		if (sample->end < UF_END_CNT && counts->ends[sample->end] <= MAX_EXAMPLES &&
+		    sample->frame_cnt)
+			print_end(compare, sample);
+	}
+	if (!is_right && compare->shown++ < MAX_SHOWN)
+		print_difference(compare, sample, equal);
+}
+
+void compare__print(const struct compare *compare)
+{
+	const struct compare_counts *counts = &compare->counts;
+
+	printf("%" PRIu64 " distinct stacks, %.1f frames on average, %" PRIu64 " at most; %" PRIu64
+	       " through a signal handler; %" PRIu64 " larger than the copy\n",
+	       counts->distinct, counts->complete ? (double)counts->frames / counts->complete : 0,
+	       counts->deepest, counts->interrupted, counts->cut);
+	for (uint32_t i = 0; i < UF_END_CNT; i++)
+		if (counts->ends[i])
+			printf("%7" PRIu64 " ended: %s\n", counts->ends[i], end_name(i));
+	if (counts->wrong_part)
+		printf("%" PRIu64 " incomplete stacks are wrong as far as they go\n",
+		       counts->wrong_part);
+	printf("%" PRIu64 " stacks, %" PRIu64 " complete, %" PRIu64 " equal, %" PRIu64
+	       " different\n",
+	       counts->stacks, counts->complete, counts->equal, counts->different);
+}
