@@ -122,6 +122,10 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/asan/libunfreed.a
 PROGRAM_CFLAGS := -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -pthread
 PROGRAM_LIBS := -ldl -lm
 
+# NAME.nofp.c, NAME.nofp.cc, NAME.nofp.so.c: as distributions build, without frame pointers.
+$(BUILD)/tests/programs/%.nofp $(BUILD)/tests/programs/%.nofp.so: \
+	PROGRAM_CFLAGS = -O2 -g -fomit-frame-pointer -pthread
+
 $(BUILD)/tests/programs/%.so: tests/programs/%.so.c
 	$(call say,CC,$@)
 	@mkdir -p $(@D)

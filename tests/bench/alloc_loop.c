@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NOINLINE       __attribute__((noinline, noclone))
+#define NOINLINE       __attribute__((noinline))
 #define BATCH_PAIRS    500
 #define TIGHT_BYTES    64
 #define LIVE_CNT       100000

@@ -13,6 +13,7 @@ The environment may name another tool (UNFREED) and another folder of victims (U
 """
 
 import collections
+import contextlib
 import ctypes
 import json
 import os
@@ -33,6 +34,10 @@ SOURCES = os.path.join(ROOT, "tests", "programs")
 PROGRAMS = os.environ.get("UNFREED_PROGRAMS", os.path.join(ROOT, "build", "tests", "programs"))
 UNFREED = os.environ.get("UNFREED", os.path.join(ROOT, "unfreed"))
 ATTACHED = "unfreed: tracing"
+
+# Values of --attach, and what the tool says of each when it has attached so.
+ATTACH_MODES = {"session": "by uprobe session", "multi": "by uprobe multi",
+                "perf": "by perf uprobe"}
 
 
 def program(name):
@@ -352,6 +357,7 @@ class LiveTest(unittest.TestCase):
     """A test with victims and the tool; nothing that it starts survives it."""
 
     maxDiff = None
+    said_of_modes = {}
 
     def setUp(self):
         reason = why_unavailable()
@@ -368,6 +374,20 @@ class LiveTest(unittest.TestCase):
     def unfreed(self, *args, **kwargs):
         """The tool, attached."""
         return self.start(*args, **kwargs).wait_attached()
+
+    @contextlib.contextmanager
+    def attached_by(self, mode):
+        """A subtest with the arguments for a way of attaching, skipped where it is none."""
+        with self.subTest(attach=mode):
+            args = ["--attach", mode]
+            if mode not in self.said_of_modes:
+                tried = self.run_command("/bin/true", args=args)
+                self.said_of_modes[mode] = (tried.status, tried.stderr)
+            status, said = self.said_of_modes[mode]
+            if status:
+                self.skipTest(f"this kernel cannot: {said}")
+            self.assertIn(ATTACH_MODES[mode], said)
+            yield args
 
     def start(self, *args, **kwargs):
         """The tool, started."""

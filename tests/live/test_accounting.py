@@ -51,11 +51,13 @@ class Sites(harness.LiveTest):
         self.assert_no_loss(report)
 
     def test_every_allocator_function_counts_exactly(self):
-        report = self.trace(self.victim("sites"), "DONE leaks")
-        self.check_sites(report)
         count = total(SITES + [STRDUP])[0] + BALANCED_CNT + REALLOC_FIRST_CNT
-        self.assertEqual(report["totals"]["alloc_count"], count)
-        self.assertEqual(report["totals"]["free_count"], BALANCED_CNT + REALLOC_FIRST_CNT)
+        for mode in harness.ATTACH_MODES:
+            with self.attached_by(mode) as args:
+                report = self.trace(self.victim("sites"), "DONE leaks", args=args)
+                self.check_sites(report)
+                self.assertEqual(report["totals"]["alloc_count"], count)
+                self.assertEqual(report["totals"]["free_count"], BALANCED_CNT + REALLOC_FIRST_CNT)
 
     def test_strdup_is_an_allocation_of_its_caller(self):
         report = self.trace(self.victim("sites"), "DONE leaks")

@@ -35,8 +35,9 @@ class Fork(harness.LiveTest):
         for function in ("alloc_in_child", "alloc_in_grandchild", "realloc_shared"):
             self.assert_no_site(report, function, pid=pid)
 
-    def test_parent_and_child_each_have_their_own_blocks(self):
-        victim, tool = self.follow("fork")
+    def check_fork(self, *args):
+        """Both free some of the shared blocks in turns."""
+        victim, tool = self.follow("fork", *args)
         child, _ = victim.go("DONE fork")
 
         report = tool.fresh_report()
@@ -60,6 +61,11 @@ class Fork(harness.LiveTest):
         self.assert_site(report, "alloc_in_child", 307, 307 * 499, pid=child)
         self.assertEqual({target["pid"] for target in report["targets"]}, {victim.pid, child})
         self.assert_no_loss(report)
+
+    def test_parent_and_child_each_have_their_own_blocks(self):
+        for mode in harness.ATTACH_MODES:
+            with self.attached_by(mode) as args:
+                self.check_fork(*args)
 
     def test_a_grandchild_inherits_from_both(self):
         victim, tool = self.follow("grandchild")

@@ -31,15 +31,17 @@ class Reallocs(harness.LiveTest):
         self.assert_no_loss(report)
 
     def test_every_kind_of_realloc_settles_exactly(self):
-        victim = self.victim("reallocs")
-        tool = self.unfreed("-p", victim.pid)
-        moved = victim.go("DONE reallocs")
-        self.assertEqual(moved, [11, 0], "blocks that moved on growing and on shrinking")
-        report = tool.last_report()
-        self.check(report)
-        # A realloc that succeeds is an allocation here and a free there.
-        self.assert_site(report, "ping_pong", 31, 31 * 4001, 31 * 41, 31 * 40)
-        self.assert_site(report, "origin_fail", 19, 19 * 107, 19, 0)
+        for mode in harness.ATTACH_MODES:
+            with self.attached_by(mode) as args:
+                victim = self.victim("reallocs")
+                tool = self.unfreed("-p", victim.pid, *args)
+                moved = victim.go("DONE reallocs")
+                self.assertEqual(moved, [11, 0], "blocks that moved on growing and on shrinking")
+                report = tool.last_report()
+                self.check(report)
+                # A realloc that succeeds is an allocation here and a free there.
+                self.assert_site(report, "ping_pong", 31, 31 * 4001, 31 * 41, 31 * 40)
+                self.assert_site(report, "origin_fail", 19, 19 * 107, 19, 0)
 
     def test_an_interposed_realloc_settles_exactly(self):
         wrapper = harness.program("wrapper.so")

@@ -65,7 +65,7 @@ static NOINLINE void alloc_abandoned(void (*volatile *hook)(void))
 static NOINLINE void alloc_after_abandoned(void)
 {
 	sink = malloc(421);
-	free(malloc(431));
+	free(sink = malloc(431));
 }
 
 /* The same from further down the stack than the abandoned call was, and from further up. */

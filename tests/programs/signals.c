@@ -11,6 +11,9 @@
  *
  * A handler's allocation is not nested in the call that the signal interrupted:
  * it is one of its own. At the end: "DONE <mode> <handler's blocks>".
+ *
+ * "DONE prime" comes after a first signal of the same kind: from its stack the
+ * tool learns in which files signals interrupt code.
  */
 #include <dlfcn.h>
 #include <signal.h>
@@ -27,12 +30,18 @@
 static volatile sig_atomic_t outside;
 static volatile sig_atomic_t handler_calls;
 static volatile sig_atomic_t handler_blocks;
+static volatile sig_atomic_t is_priming, primed;
 static char alt_stack[1 << 16];
 
 static NOINLINE void alloc_in_handler(void)
 {
 	sink = malloc(HANDLER_SIZE);
 	handler_blocks++;
+	if (!is_priming)
+		return;
+	free(sink);
+	handler_blocks--;
+	primed++;
 }
 
 static void on_timer(int sig)
@@ -42,7 +51,7 @@ static void on_timer(int sig)
 	if (!outside)
 		return;
 	alloc_in_handler();
-	free(malloc(HANDLER_SIZE + 1)); /* and one that does not stay */
+	free(sink = malloc(HANDLER_SIZE + 1)); /* and one that does not stay */
 }
 
 static void on_raise(int sig)
@@ -60,12 +69,12 @@ static void handle(int sig, void (*handler)(int), int flags)
 		gate_die("sigaction");
 }
 
-/* Keeps every 101st of its blocks; returns how many it kept. */
-static NOINLINE long alloc_in_loop(void)
+/* Until so many signals were handled. Keeps every 101st of its blocks; returns how many it kept. */
+static NOINLINE long alloc_in_loop(volatile sig_atomic_t *signals, long enough)
 {
 	long kept = 0;
 
-	for (long i = 0; handler_calls < TIMER_SIGNALS; i++) {
+	for (long i = 0; *signals < enough; i++) {
 		void *volatile block;
 
 		outside = 0;
@@ -93,7 +102,13 @@ static void timer_mode(void)
 
 	handle(SIGALRM, on_timer, 0);
 	setitimer(ITIMER_REAL, &often, NULL);
-	kept = alloc_in_loop();
+	is_priming = 1;
+	kept = alloc_in_loop(&primed, 1);
+	is_priming = 0;
+	outside = 0;
+	gate("DONE prime");
+	handler_calls = 0;
+	kept += alloc_in_loop(&handler_calls, TIMER_SIGNALS);
 	setitimer(ITIMER_REAL, &never, NULL);
 	gate("DONE timer %ld %ld", kept, (long)handler_blocks);
 }
@@ -122,6 +137,15 @@ static NOINLINE void free_outer(void (*volatile *hook)(void))
 	}
 }
 
+static void prime(void (*volatile *hook)(void))
+{
+	is_priming = 1;
+	*hook = raise_usr1;
+	free(sink = malloc(OUTER_SIZE));
+	is_priming = 0;
+	gate("DONE prime");
+}
+
 static void inside_mode(int flags)
 {
 	void (*volatile * hook)(void) = dlsym(RTLD_DEFAULT, "wrapper_hook");
@@ -130,8 +154,10 @@ static void inside_mode(int flags)
 		gate_die("no wrapper.so");
 	handle(SIGUSR1, on_raise, flags);
 	gate("READY");
+	prime(hook);
 	alloc_outer(hook);
 	gate("DONE alloc %d %ld", INSIDE_CNT, (long)handler_blocks);
+	prime(hook);
 	free_outer(hook);
 	gate("DONE free %d %ld", INSIDE_CNT, (long)handler_blocks);
 }

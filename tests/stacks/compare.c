@@ -31,6 +31,7 @@ struct compare {
 struct place {
 	const struct mapped_file *file;
 	uint64_t at;
+	uint64_t pc; /* libdw's: the address, in any case */
 	bool is_interrupted;
 };
 
@@ -92,7 +93,11 @@ static struct place probe_place(const struct compare *compare, uint64_t frame)
 static struct place truth_place(const struct compare *compare, const struct truth_sample *sample,
 				const struct truth_frame *frame)
 {
-	struct place place = {.at = frame->pc, .is_interrupted = frame->is_interrupted};
+	struct place place = {
+		.at = frame->pc,
+		.pc = frame->pc,
+		.is_interrupted = frame->is_interrupted,
+	};
 	const struct mapping *mapping =
 		mapping_log__find(compare->agent->mappings, sample->tgid,
 				  frame->pc - !frame->is_interrupted, sample->time_ns);
@@ -116,8 +121,9 @@ static bool places_equal(const struct place *probe, const struct place *truth)
 	/* The log of a running process does not have its vDSO: pages tell. */
 	if (probe->file && is_vdso_file(probe->file) && !truth->file)
 		return (probe->at & (TRUTH_PAGE_BYTES - 1)) == (truth->at & (TRUTH_PAGE_BYTES - 1));
+	/* The probe names a place by its address where the file has no number yet, too. */
 	if (!probe->file || !truth->file)
-		return !probe->file && !truth->file && probe->at == truth->at;
+		return !probe->file && probe->at == truth->pc;
 	return probe->file->dev == truth->file->dev && probe->file->inode == truth->file->inode &&
 	       probe->at == truth->at;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 
 /*
- * A Dwfl a process, whose modules are reported when a walk first comes to
- * them: what is mapped at an address depends on the time. A module that does
- * not fit the mappings of a sample's time has the process's Dwfl made anew.
+ * A Dwfl a process. Modules are added when a walk first comes to them, and
+ * dropped when they do not fit the mappings of a sample's time; then the Dwfl
+ * is made anew and the walk begins again. (libdw 0.188 loses modules that are
+ * reported to a Dwfl which is in use already.)
  */
 #include "truth.h"
 
@@ -21,11 +22,29 @@
 #include "target/mapping_log.h"
 #include "target/vdso.h"
 
-#define MAX_PROCESSES 64 /* kept at a time; the oldest goes */
+#define MAX_PROCESSES 64   /* kept at a time; the oldest goes */
+#define MAX_MODULES   1024 /* of a process */
+#define MAX_ROUNDS    200  /* of one walk, each with another set of modules */
+
+#define MAX_CODE      8    /* executable segments of a file */
+
+/* An ELF file in a process. */
+struct module {
+	const struct mapped_file *file; /* NULL: the vDSO */
+	uint64_t bias;                  /* added to its virtual addresses */
+	uint64_t start, end;            /* where it is loaded */
+	struct code {
+		uint64_t offset, size, vaddr;
+	} code[MAX_CODE];
+	uint32_t code_cnt;
+};
 
 struct process {
 	pid_t pid;
-	Dwfl *dwfl;
+	Dwfl *dwfl;       /* NULL: to be made */
+	bool is_outdated; /* the Dwfl has other modules than these */
+	struct module *modules;
+	uint32_t module_cnt;
 	uint64_t vdso_start, vdso_end;
 	uint64_t used; /* tick of its last use */
 };
@@ -40,9 +59,7 @@ struct truth {
 	struct process *process;
 	const struct truth_sample *sample;
 	struct truth_stack *out;
-	bool was_exact;
-	bool is_stale; /* a module does not fit the mappings */
-	bool is_retry;
+	bool was_exact; /* the last frame's pc */
 };
 
 static int no_debuginfo(Dwfl_Module *mod, void **userdata, const char *modname, Dwarf_Addr base,
@@ -127,92 +144,144 @@ static const Dwfl_Thread_Callbacks thread_callbacks = {
 
 /* ---- modules ---- */
 
-/* Where the file was loaded that has this mapping: added to its virtual addresses. */
-static bool load_bias(Elf *elf, const struct mapping *mapping, uint64_t *bias)
+/* Where the file is loaded that has this mapping: UINT64_MAX if it is none of the module's code. */
+static uint64_t bias_of(const struct module *module, const struct mapping *mapping)
 {
+	uint64_t size = mapping->end - mapping->start;
+
+	for (uint32_t i = 0; i < module->code_cnt; i++) {
+		const struct code *code = &module->code[i];
+
+		if (mapping->file_offset < code->offset + code->size &&
+		    code->offset < mapping->file_offset + size)
+			return mapping->start - mapping->file_offset + code->offset - code->vaddr;
+	}
+	return UINT64_MAX;
+}
+
+/* False: not an ELF file, or one without this code: libdw cannot know anything about it. */
+static bool module__init(struct module *module, const struct mapping *mapping)
+{
+	Elf *elf = mapping->file->fd < 0 ? NULL
+					 : elf_begin(mapping->file->fd, ELF_C_READ_MMAP, NULL);
+	uint64_t low = UINT64_MAX, high = 0;
 	size_t cnt;
 
-	if (elf_getphdrnum(elf, &cnt))
-		return false;
+	if (!elf || elf_getphdrnum(elf, &cnt))
+		cnt = 0;
 	for (size_t i = 0; i < cnt; i++) {
 		GElf_Phdr phdr;
 
-		if (!gelf_getphdr(elf, i, &phdr) || phdr.p_type != PT_LOAD ||
-		    !(phdr.p_flags & PF_X) || mapping->file_offset >= phdr.p_offset + phdr.p_filesz ||
-		    mapping->file_offset + (mapping->end - mapping->start) <= phdr.p_offset)
+		if (!gelf_getphdr(elf, i, &phdr) || phdr.p_type != PT_LOAD)
 			continue;
-		*bias = mapping->start - mapping->file_offset + phdr.p_offset - phdr.p_vaddr;
-		return true;
+		if (phdr.p_vaddr < low)
+			low = phdr.p_vaddr;
+		if (phdr.p_vaddr + phdr.p_memsz > high)
+			high = phdr.p_vaddr + phdr.p_memsz;
+		if (phdr.p_flags & PF_X && module->code_cnt < MAX_CODE)
+			module->code[module->code_cnt++] =
+				(struct code){phdr.p_offset, phdr.p_filesz, phdr.p_vaddr};
 	}
-	return false;
-}
-
-static bool module_fits(Dwfl_Module *module, const struct mapping *mapping)
-{
-	void **userdata;
-	GElf_Addr bias;
-	uint64_t wanted;
-	Elf *elf;
-
-	dwfl_module_info(module, &userdata, NULL, NULL, NULL, NULL, NULL, NULL);
-	elf = dwfl_module_getelf(module, &bias);
-	return *userdata == mapping->file && elf && load_bias(elf, mapping, &wanted) &&
-	       wanted == bias;
-}
-
-static void report_file(struct process *process, const struct mapping *mapping)
-{
-	int fd = mapping->file->fd < 0 ? -1 : fcntl(mapping->file->fd, F_DUPFD_CLOEXEC, 0);
-	Dwfl_Module *module = NULL;
-	uint64_t bias;
-	void **userdata;
-	Elf *elf;
-
-	if (fd < 0)
-		return;
-	elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
-	if (elf && load_bias(elf, mapping, &bias))
-		module = dwfl_report_elf(process->dwfl, mapping->file->path, mapping->file->path, fd,
-					 bias, true);
 	elf_end(elf);
-	if (!module) {
-		close(fd);
-		return;
-	}
-	dwfl_module_info(module, &userdata, NULL, NULL, NULL, NULL, NULL, NULL);
-	*userdata = mapping->file;
-	dwfl_report_end(process->dwfl, NULL, NULL);
+	module->file = mapping->file;
+	module->bias = bias_of(module, mapping);
+	module->start = (low + module->bias) & -TRUTH_PAGE_BYTES;
+	module->end = (high + module->bias + TRUTH_PAGE_BYTES - 1) & -TRUTH_PAGE_BYTES;
+	return module->bias != UINT64_MAX;
 }
 
-static void report_vdso(struct truth *truth, struct process *process)
+static void add_module(struct process *process, const struct module *module)
 {
-	int fd = fcntl(truth->vdso_fd, F_DUPFD_CLOEXEC, 0);
+	struct module *modules;
 
-	if (fd >= 0 && !dwfl_report_elf(process->dwfl, VDSO_NAME, VDSO_NAME, fd,
-					process->vdso_start, true))
-		close(fd);
-	dwfl_report_end(process->dwfl, NULL, NULL);
+	if (process->module_cnt >= MAX_MODULES)
+		return;
+	modules = reallocarray(process->modules, process->module_cnt + 1, sizeof(*modules));
+	if (!modules)
+		return;
+	modules[process->module_cnt++] = *module;
+	process->modules = modules;
+	process->is_outdated = true;
 }
 
-/* Has libdw look at the right file for this address. False: it has another one. */
-static bool prepare_module(struct truth *truth, uint64_t address)
+/* Drops what was loaded there before. */
+static void drop_modules(struct process *process, uint64_t start, uint64_t end)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < process->module_cnt; i++)
+		if (process->modules[i].end <= start || process->modules[i].start >= end)
+			process->modules[kept++] = process->modules[i];
+	process->is_outdated |= kept != process->module_cnt;
+	process->module_cnt = kept;
+}
+
+static void add_file(struct process *process, const struct mapping *mapping)
+{
+	struct module module = {0};
+
+	for (uint32_t i = 0; i < process->module_cnt; i++)
+		if (process->modules[i].file == mapping->file &&
+		    process->modules[i].bias == bias_of(&process->modules[i], mapping))
+			return;
+	if (!module__init(&module, mapping))
+		return;
+	drop_modules(process, module.start, module.end);
+	add_module(process, &module);
+}
+
+static void add_vdso(struct process *process)
+{
+	const struct module module = {
+		.bias = process->vdso_start,
+		.start = process->vdso_start,
+		.end = process->vdso_end,
+	};
+
+	for (uint32_t i = 0; i < process->module_cnt; i++)
+		if (!process->modules[i].file)
+			return;
+	add_module(process, &module);
+}
+
+/* Sees to it that libdw will look for an address in the right file. */
+static void prepare_module(struct truth *truth, uint64_t address)
 {
 	struct process *process = truth->process;
-	Dwfl_Module *module = dwfl_addrmodule(process->dwfl, address);
-	const struct mapping *mapping;
+	const struct mapping *mapping =
+		mapping_log__find(truth->log, process->pid, address, truth->sample->time_ns);
 
-	if (address >= process->vdso_start && address < process->vdso_end) {
-		if (!module)
-			report_vdso(truth, process);
-		return true;
-	}
-	mapping = mapping_log__find(truth->log, process->pid, address, truth->sample->time_ns);
-	if (!mapping || !mapping->file->inode)
-		return !module;
-	if (module)
-		return module_fits(module, mapping);
-	report_file(process, mapping);
-	return true;
+	if (address >= process->vdso_start && address < process->vdso_end)
+		add_vdso(process);
+	else if (mapping && mapping->file->inode)
+		add_file(process, mapping);
+	else if (mapping)
+		drop_modules(process, address, address + 1);
+}
+
+static void report_module(const struct truth *truth, struct process *process,
+			  const struct module *module)
+{
+	const char *name = module->file ? module->file->path : VDSO_NAME;
+	int fd = fcntl(module->file ? module->file->fd : truth->vdso_fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0 && !dwfl_report_elf(process->dwfl, name, name, fd, module->bias, true))
+		close(fd);
+}
+
+static bool make_dwfl(struct truth *truth, struct process *process)
+{
+	if (process->dwfl)
+		dwfl_end(process->dwfl);
+	process->dwfl = dwfl_begin(&dwfl_callbacks);
+	process->is_outdated = false;
+	if (!process->dwfl)
+		return false;
+	for (uint32_t i = 0; i < process->module_cnt; i++)
+		report_module(truth, process, &process->modules[i]);
+	dwfl_report_end(process->dwfl, NULL, NULL);
+	return dwfl_attach_state(process->dwfl, truth->self, process->pid, &thread_callbacks,
+				 truth);
 }
 
 /*
@@ -234,12 +303,12 @@ static int on_frame(Dwfl_Frame *state, void *arg)
 	bool is_exact;
 	Dwarf_Addr pc;
 
-	if (out->cnt == TRUTH_MAX_FRAMES || !dwfl_frame_pc(state, &pc, &is_exact))
+	if (out->cnt == TRUTH_MAX_FRAMES || !dwfl_frame_pc(state, &pc, NULL))
 		return DWARF_CB_ABORT;
-	if (!prepare_module(truth, pc - !is_exact) && !truth->is_retry) {
-		truth->is_stale = true;
+	prepare_module(truth, pc - 1);
+	/* To tell whether the pc is exact libdw unwinds the frame: not before it has the module. */
+	if (truth->process->is_outdated || !dwfl_frame_pc(state, &pc, &is_exact))
 		return DWARF_CB_ABORT;
-	}
 	out->frames[out->cnt].pc = pc;
 	out->frames[out->cnt].is_interrupted = is_exact && is_interrupted(truth);
 	truth->was_exact = is_exact;
@@ -253,6 +322,7 @@ static void process__release(struct process *process)
 {
 	if (process->dwfl)
 		dwfl_end(process->dwfl);
+	free(process->modules);
 	*process = (struct process){0};
 }
 
@@ -275,20 +345,6 @@ static void find_vdso(struct process *process)
 		fclose(file);
 }
 
-static bool process__init(struct truth *truth, struct process *process, pid_t pid)
-{
-	process__release(process);
-	process->pid = pid;
-	process->dwfl = dwfl_begin(&dwfl_callbacks);
-	if (!process->dwfl ||
-	    !dwfl_attach_state(process->dwfl, truth->self, pid, &thread_callbacks, truth)) {
-		process__release(process);
-		return false;
-	}
-	find_vdso(process);
-	return true;
-}
-
 static struct process *process_of(struct truth *truth, pid_t pid)
 {
 	struct process *oldest = &truth->processes[0];
@@ -303,9 +359,11 @@ static struct process *process_of(struct truth *truth, pid_t pid)
 		if (process->used < oldest->used)
 			oldest = process;
 	}
-	if (!process__init(truth, oldest, pid))
-		return NULL;
+	process__release(oldest);
+	oldest->pid = pid;
 	oldest->used = ++truth->tick;
+	oldest->is_outdated = true;
+	find_vdso(oldest);
 	return oldest;
 }
 
@@ -362,10 +420,7 @@ static void walk(struct truth *truth)
 	struct truth_stack *out = truth->out;
 	int result;
 
-	out->cnt = 0;
-	out->is_cut = false;
-	out->error = NULL;
-	truth->is_stale = false;
+	*out = (struct truth_stack){0};
 	result = dwfl_getthread_frames(truth->process->dwfl, truth->process->pid, on_frame, truth);
 	if (result < 0)
 		out->error = dwfl_errmsg(-1);
@@ -375,20 +430,17 @@ static void walk(struct truth *truth)
 
 void truth__walk(struct truth *truth, const struct truth_sample *sample, struct truth_stack *out)
 {
+	struct process *process = process_of(truth, sample->tgid);
+
 	truth->sample = sample;
 	truth->out = out;
-	truth->is_retry = false;
-	truth->process = process_of(truth, sample->tgid);
-	if (truth->process) {
+	truth->process = process;
+	for (int i = 0; i < MAX_ROUNDS; i++) {
+		if (process->is_outdated && !make_dwfl(truth, process))
+			break;
 		walk(truth);
-		if (!truth->is_stale)
+		if (!process->is_outdated)
 			return;
-		truth->is_retry = true;
-		if (process__init(truth, truth->process, sample->tgid)) {
-			truth->process->used = ++truth->tick;
-			walk(truth);
-			return;
-		}
 	}
 	*out = (struct truth_stack){.error = "libdw cannot be set up"};
 }

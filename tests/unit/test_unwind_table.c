@@ -266,7 +266,7 @@ END_TEST
 /* The later start counts, as for a search of the last FDE before an address. */
 START_TEST(overlapping_functions_are_cut_where_the_next_begins)
 {
-	eh_fde(0, 0x400, CODE("\x0e\x10"));
+	eh_fde(0, 0x400, CODE("\x0e\x10\x03\x40\x01\x0e\x28")); /* a row inside the next one */
 	eh_fde(1, 0x80, CODE("\x0e\x18"));
 	eh_fde(1, 0x40, CODE("\x0e\x20")); /* the same start: the first one counts */
 	ck_assert_int_eq(build(true), 0);

@@ -33,7 +33,7 @@
 
 #define FILES_MAX	 (1u << 20)
 #define MISMATCHES_SHOWN 20
-#define GAP_STEP	 16 /* bytes between questions where there is no CFI */
+#define GAP_STEP	 4 /* bytes between questions where there is no CFI */
 #define SAMPLE_EVERY	 16 /* rows */
 #define LOADS_MAX	 64
 

@@ -464,8 +464,12 @@ static bool take_function(const struct elf_image *img, const struct symbol_table
 	return out->name[0];
 }
 
-static int for_each_in_table(const struct elf_image *img, struct symbol_table *table,
-			     int (*cb)(const struct elf_symbol *sym, void *arg), void *arg)
+/* The table's strings are loaded. What it returns but 0 ends the walk. */
+typedef int (*symbol_fn)(const struct elf_image *img, const struct symbol_table *table,
+			 const Elf64_Sym *sym, void *arg);
+
+static int for_each_in_table(const struct elf_image *img, struct symbol_table *table, symbol_fn cb,
+			     void *arg)
 {
 	uint64_t cnt = table->file.size_bytes / sizeof(Elf64_Sym);
 	struct window w;
@@ -478,22 +482,75 @@ static int for_each_in_table(const struct elf_image *img, struct symbol_table *t
 	err = load_strings(img, &table->strings);
 	window__init(&w, &img->file);
 	for (uint64_t i = 0; !err && i < cnt; i++) {
-		struct elf_symbol out;
 		Elf64_Sym sym;
 
 		err = window__copy(&w, table->file.offset + i * sizeof(sym), &sym, sizeof(sym));
-		if (!err && take_function(img, table, &sym, &out))
-			err = cb(&out, arg);
+		if (!err)
+			err = cb(img, table, &sym, arg);
 	}
 	return err;
+}
+
+struct function_walk {
+	int (*cb)(const struct elf_symbol *sym, void *arg);
+	void *arg;
+};
+
+static int tell_function(const struct elf_image *img, const struct symbol_table *table,
+			 const Elf64_Sym *sym, void *arg)
+{
+	const struct function_walk *walk = arg;
+	struct elf_symbol out;
+
+	return take_function(img, table, sym, &out) ? walk->cb(&out, walk->arg) : 0;
 }
 
 int elf_image__for_each_function(const struct elf_image *img,
 				 int (*cb)(const struct elf_symbol *sym, void *arg), void *arg)
 {
+	struct function_walk walk = { cb, arg };
 	int err = 0;
 
 	for (int i = 0; !err && i < TABLE_CNT; i++)
-		err = for_each_in_table(img, &img->tables[i], cb, arg);
+		err = for_each_in_table(img, &img->tables[i], tell_function, &walk);
 	return err;
+}
+
+/* -- variables -- */
+
+struct variable_search {
+	const char *name;
+	uint64_t vaddr;
+};
+
+/* 1 if it is this one. */
+static int match_variable(const struct elf_image *img, const struct symbol_table *table,
+			  const Elf64_Sym *sym, void *arg)
+{
+	struct variable_search *search = arg;
+
+	(void)img;
+	if (ELF64_ST_TYPE(sym->st_info) != STT_OBJECT || sym->st_shndx == SHN_UNDEF ||
+	    sym->st_name >= table->strings.file.size_bytes ||
+	    strcmp(table->strings.bytes + sym->st_name, search->name))
+		return 0;
+	search->vaddr = sym->st_value;
+	return 1;
+}
+
+int elf_image__find_variable(const struct elf_image *img, const char *name, uint64_t *vaddr)
+{
+	struct variable_search search = { .name = name };
+
+	for (int i = 0; i < TABLE_CNT; i++) {
+		int found = for_each_in_table(img, &img->tables[i], match_variable, &search);
+
+		if (found < 0)
+			return found;
+		if (found) {
+			*vaddr = search.vaddr;
+			return 0;
+		}
+	}
+	return -ENOENT;
 }

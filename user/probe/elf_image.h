@@ -10,8 +10,8 @@
 /*
  * A bounds-checked reader of the parts of an ELF file that placing probes
  * needs: function symbols (.symtab, .dynsym, and without section headers
- * through PT_DYNAMIC) as file offsets, code bytes, build-id, DT_NEEDED,
- * PT_INTERP. The file is hostile input.
+ * through PT_DYNAMIC) as file offsets, variables by name, code bytes, build-id,
+ * DT_NEEDED, PT_INTERP. The file is hostile input.
  */
 
 struct elf_image;
@@ -52,6 +52,13 @@ const char *elf_image__needed(const struct elf_image *img, size_t i);
  */
 int elf_image__for_each_function(const struct elf_image *img,
 				 int (*cb)(const struct elf_symbol *sym, void *arg), void *arg);
+
+/*
+ * The address of the *defined* variable of that name (STT_OBJECT; .dynsym comes first), as the
+ * symbol says: it need not be in the file (.bss) nor be true. 0; -ENOENT if there is none; or
+ * another -errno as above.
+ */
+int elf_image__find_variable(const struct elf_image *img, const char *name, uint64_t *vaddr);
 
 /* Copies up to size_bytes of the file at file_offset; returns how many there were, or -errno. */
 long elf_image__read_code(const struct elf_image *img, uint64_t file_offset, void *buf,

@@ -7,7 +7,7 @@
  * end the string) becomes U+FFFD.
  *
  * Bounds: strings are as long as the copy allows; a line table is at most
- * LINETABLE_MAX_BYTES (the longest seen, in generated code, is below 1 MiB).
+ * LINETABLE_MAX_BYTES, which is millions of instructions in one function.
  */
 #include <errno.h>
 #include <stdlib.h>

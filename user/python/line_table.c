@@ -22,11 +22,11 @@
  * a signed one has its sign in bit 0.
  */
 #include "python/line_table.h"
+#include "python/version.h"
 
-#define VERSION(major, minor) ((uint32_t)(major) << 24 | (uint32_t)(minor) << 16)
-#define CODE_UNIT_BYTES       2
-#define NO_LINE               (-128)
-#define VARINT_MAX_BYTES      6 /* of 6 bits each: what an int needs */
+#define CODE_UNIT_BYTES  2
+#define NO_LINE          (-128)
+#define VARINT_MAX_BYTES 6 /* of 6 bits each: what an int needs */
 
 enum {
 	KIND_ONE_LINE = 10, /* to KIND_ONE_LINE + 2 */
@@ -125,13 +125,13 @@ static uint32_t find_in_locations(const struct line_table *table, uint64_t wante
 
 uint32_t line_table__find(const struct line_table *table, int32_t instr_offset_bytes)
 {
-	if (table->version_hex < VERSION(3, 8) || table->version_hex >= VERSION(4, 0))
+	if (table->version_hex < PYTHON_VERSION_HEX(3, 8) || table->version_hex >= PYTHON_VERSION_HEX(4, 0))
 		return 0;
 	if (instr_offset_bytes < 0)
 		return as_line(table->first_line);
-	if (table->version_hex < VERSION(3, 10))
+	if (table->version_hex < PYTHON_VERSION_HEX(3, 10))
 		return find_in_lnotab(table, (uint64_t)instr_offset_bytes);
-	if (table->version_hex < VERSION(3, 11))
+	if (table->version_hex < PYTHON_VERSION_HEX(3, 11))
 		return find_in_ranges(table, (uint64_t)instr_offset_bytes);
 	return find_in_locations(table, (uint64_t)instr_offset_bytes);
 }

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 /*
- * The layouts of CPython 3.8 - 3.14 on x86-64.
+ * The layouts of CPython 3.8 - 3.14 on x86-64, an entry a minor version, from DWARF of builds of
+ * them. What is used here is the same in all patch releases that were looked at; others were
+ * not, which is why nothing is believed before verify.c has tried it on the live process.
  *
- * 3.8 - 3.13: a column a version, from DWARF of the releases (8 builds; they
- * do not change within a minor version in what is used here). From 3.13 on the interpreter
- * carries _Py_DebugOffsets, a table of its own at the start of _PyRuntime, which wins: a
- * distribution that patches a structure is then read right. It does not tell where the key of
- * the thread state is, nor how an instruction or an owner is written; that is known by version.
- *
- * _Py_DebugOffsets is a fixed sequence of u64, in groups, one a structure; each group begins
- * with the structure's size, against which its offsets are checked.
+ * From 3.13 on the interpreter carries _Py_DebugOffsets, a table of its own at the start
+ * of _PyRuntime: a fixed sequence of u64 in groups, a group a structure, each beginning with the
+ * structure's size, against which its offsets are checked. It wins where releases
+ * differ (the interpreter's state, which is long and often changed); frames and code
+ * objects must be as in our table, or we do not know this Python. It does not tell where the
+ * key of the thread state is, nor how an instruction or an owner is written.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "python/offsets.h"
+#include "python/version.h"
 
 #define MAJOR_MINOR(version_hex) ((version_hex) >> 16)
 
@@ -130,4 +132,134 @@ const struct python_offsets *python_offsets__for_version(uint32_t version_hex)
 			return &table[i];
 	}
 	return NULL;
+}
+
+/* -- _Py_DebugOffsets -- */
+
+#define COOKIE           "xdebugpy"
+#define DEBUG_WORDS_MAX  96
+#define SIZE_MAX_BYTES   (4u << 20) /* of a structure; _PyRuntimeState, the longest, has 280 KB */
+#define UTF8_CACHE_BYTES 16         /* what PyCompactUnicodeObject has past PyASCIIObject */
+
+enum { WORD_COOKIE, WORD_VERSION, WORD_FREE_THREADED, WORD_RUNTIME_STATE };
+
+/* Where groups begin, in u64 from the start. What is in a group has kept its place there. */
+struct debug_groups {
+	uint32_t version_hex;
+	uint8_t interpreter_state, thread_state, interpreter_frame, code_object, bytes_object,
+		unicode_object;
+};
+
+static const struct debug_groups all_groups[] = {
+	{ PYTHON_VERSION_HEX(3, 13), 6, 19, 28, 34, 64, 67 },
+};
+
+struct debug_reader {
+	uint64_t words[DEBUG_WORDS_MAX];
+	bool is_bad; /* an offset is past its structure */
+};
+
+/* The index-th word of a group: an offset into the structure whose size the group begins with. */
+static uint32_t offset_in(struct debug_reader *reader, uint8_t group, int index)
+{
+	uint64_t size = reader->words[group], offset = reader->words[group + index];
+
+	if (size > SIZE_MAX_BYTES || offset >= size) {
+		reader->is_bad = true;
+		return 0;
+	}
+	return (uint32_t)offset;
+}
+
+/* As offset_in, for what has 16 bits in struct uf_python. */
+static uint16_t offset16_in(struct debug_reader *reader, uint8_t group, int index)
+{
+	uint32_t offset = offset_in(reader, group, index);
+
+	if (offset > UINT16_MAX)
+		reader->is_bad = true;
+	return (uint16_t)offset;
+}
+
+static void take_layout(struct debug_reader *reader, const struct debug_groups *groups,
+			struct uf_python *layout)
+{
+	layout->tstate_frame = offset16_in(reader, groups->thread_state, 4);
+	layout->frame_previous = offset16_in(reader, groups->interpreter_frame, 1);
+	layout->frame_code = offset16_in(reader, groups->interpreter_frame, 2);
+	layout->frame_instr = offset16_in(reader, groups->interpreter_frame, 3);
+	layout->frame_owner = offset16_in(reader, groups->interpreter_frame, 5);
+	layout->code_filename = offset16_in(reader, groups->code_object, 1);
+	layout->code_qualname = offset16_in(reader, groups->code_object, 3);
+	layout->code_linetable = offset16_in(reader, groups->code_object, 4);
+	layout->code_firstlineno = offset16_in(reader, groups->code_object, 5);
+	layout->code_instrs = offset16_in(reader, groups->code_object, 9);
+	layout->bytes_data = offset16_in(reader, groups->bytes_object, 2);
+	layout->str_state = offset16_in(reader, groups->unicode_object, 1);
+	layout->str_length = offset16_in(reader, groups->unicode_object, 2);
+	layout->str_ascii_data = offset16_in(reader, groups->unicode_object, 3);
+	layout->str_compact_data = layout->str_ascii_data + UTF8_CACHE_BYTES;
+}
+
+static void take_states(struct debug_reader *reader, const struct debug_groups *groups,
+			struct python_offsets *out)
+{
+	out->runtime_interpreters_head = offset_in(reader, WORD_RUNTIME_STATE, 2);
+	out->interp_next = offset_in(reader, groups->interpreter_state, 2);
+	out->interp_threads_head = offset_in(reader, groups->interpreter_state, 3);
+	out->tstate_next = offset_in(reader, groups->thread_state, 2);
+	out->tstate_interp = offset_in(reader, groups->thread_state, 3);
+	out->tstate_thread_id = offset_in(reader, groups->thread_state, 5);
+}
+
+static const struct debug_groups *groups_for_version(uint32_t version_hex)
+{
+	for (size_t i = 0; i < sizeof(all_groups) / sizeof(all_groups[0]); i++) {
+		if (MAJOR_MINOR(all_groups[i].version_hex) == MAJOR_MINOR(version_hex))
+			return &all_groups[i];
+	}
+	return NULL;
+}
+
+/* Says what is wrong, or NULL. */
+static const char *take_debug(struct debug_reader *reader, uint32_t version_hex,
+			      struct python_offsets *out)
+{
+	const struct python_offsets *known = python_offsets__for_version(version_hex);
+	const struct debug_groups *groups = groups_for_version(version_hex);
+
+	if (memcmp(&reader->words[WORD_COOKIE], COOKIE, sizeof(uint64_t)))
+		return "_PyRuntime does not begin with debug offsets";
+	if (reader->words[WORD_VERSION] != version_hex)
+		return "its debug offsets are of another version";
+	if (reader->words[WORD_FREE_THREADED])
+		return "free-threaded builds are not supported";
+	if (!known || !groups)
+		return "this version is not known";
+	*out = *known;
+	take_states(reader, groups, out);
+	take_layout(reader, groups, &out->layout);
+	if (reader->is_bad)
+		return "its debug offsets are not plausible";
+	if (memcmp(&out->layout, &known->layout, sizeof(out->layout)))
+		return "its debug offsets are not as known of this version";
+	out->layout.version_hex = version_hex;
+	return NULL;
+}
+
+int python_offsets__from_debug(const struct python_memory *mem, uint64_t runtime_address,
+			       uint32_t version_hex, struct python_offsets *out, char *why,
+			       size_t why_size)
+{
+	struct debug_reader reader = { 0 };
+	const char *wrong;
+	int err = python_memory__read(mem, runtime_address, reader.words, sizeof(reader.words));
+
+	if (err)
+		return err;
+	wrong = take_debug(&reader, version_hex, out);
+	if (!wrong)
+		return 0;
+	snprintf(why, why_size, "%s", wrong);
+	return -EINVAL;
 }

@@ -114,7 +114,7 @@ static int list_libraries(const char *linker, const char *program, command_file_
 {
 	char *line = NULL;
 	size_t size = 0;
-	FILE *list;
+	FILE *list = NULL;
 	pid_t pid = start_linker(linker, program, &list);
 
 	if (pid < 0)

@@ -421,14 +421,23 @@ void mapping_log__for_each(const struct mapping_log *log, pid_t pid, mapping_fn 
 		fn(arg, pid, &process->mappings[i]);
 }
 
+static bool process_uses(const struct process_log *process, const struct mapped_file *file)
+{
+	/* Also by a parent that is forgotten: its children still have what it had. */
+	for (; process; process = process->parent)
+		for (uint32_t i = 0; i < process->cnt; i++)
+			if (process->mappings[i].file == file)
+				return true;
+	return false;
+}
+
 bool mapping_log__uses(const struct mapping_log *log, const struct mapped_file *file)
 {
 	for (int i = 0; i < BUCKETS; i++)
 		for (const struct process_log *process = log->buckets[i]; process;
 		     process = process->next)
-			for (uint32_t m = 0; m < process->cnt; m++)
-				if (process->mappings[m].file == file)
-					return true;
+			if (process_uses(process, file))
+				return true;
 	return false;
 }
 

@@ -79,14 +79,17 @@ static int hold(struct code *code, uint64_t offset)
 	return err;
 }
 
-/* 1 or 0: is there the end of a call in [from, to) of the file? Or -errno. */
+/*
+ * 1 or 0: is there the end of a call in [from, to) of the file? Or -errno. Asked in ascending
+ * order only, so that what was held before is never needed again.
+ */
 static int has_call(struct code *code, uint64_t from, uint64_t to)
 {
 	while (from < to) {
 		uint64_t part;
 		int err;
 
-		if (from < code->start + CALL_MAX_BYTES || from >= code->end) {
+		if (from >= code->end) {
 			err = hold(code, from);
 			if (err)
 				return err;

@@ -19,7 +19,7 @@
 #define SOURCE_SEGMENTS_MAX  64
 #define SOURCE_PHDRS_MAX     4096
 #define SOURCE_SECTIONS_MAX  (1u << 16)
-#define SOURCE_CFI_MAX_BYTES (256u << 20)
+#define SOURCE_CFI_MAX_BYTES (128u << 20)
 
 /* An executable PT_LOAD, cut at the end of the file; never empty. */
 struct source_segment {

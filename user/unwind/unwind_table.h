@@ -18,9 +18,9 @@ struct unwind_stats {
 	uint32_t fde_cnt;
 	uint32_t full_row_cnt;       /* before rows without a call were dropped and equal ones merged */
 	uint32_t expression_cnt;     /* CFA expressions of other kinds */
-	uint32_t register_cnt;       /* CFA from a register other than rsp and rbp */
-	uint32_t return_address_cnt; /* return address not at CFA - 8 */
-	uint32_t range_cnt;          /* numbers that do not fit the rule */
+	uint32_t register_cnt;       /* CFA from other registers than rsp and rbp; rsp not the CFA */
+	uint32_t return_address_cnt; /* return address not at CFA - 8, nor undefined */
+	uint32_t range_cnt;          /* numbers that do not fit; if rbp's, only that is undefined */
 	uint32_t malformed_cnt;      /* entries that could not be read */
 };
 

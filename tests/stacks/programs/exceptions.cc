@@ -146,12 +146,14 @@ void work(unsigned seed)
 		for (int i = 0; i < 30; i++) {
 			try {
 				descend(random, 4 + random.below(6));
+				if (random.below(100) == 0)
+					std::async(std::launch::async, [&] {
+						return sorted(random, 3);
+					}).get();
 			} catch (const std::logic_error &) {
 			} catch (...) {
 			}
 		}
-		if (random.below(4) == 0)
-			std::async(std::launch::async, [&] { return sorted(random, 3); }).get();
 		std::this_thread::sleep_for(std::chrono::milliseconds(1));
 	}
 }

@@ -209,7 +209,7 @@ static void *work(void *arg)
 	while (!is_over) {
 		for (int i = 0; i < 100; i++)
 			choose(&pool, next_random(&pool) % 12);
-		usleep(1000);
+		usleep(10000);
 	}
 	for (int i = 0; i < KEPT; i++)
 		free(pool.blocks[i]);
@@ -218,7 +218,7 @@ static void *work(void *arg)
 
 int main(int argc, char **argv)
 {
-	struct itimerval timer = {{0, 2000}, {0, 2000}};
+	struct itimerval timer = {{0, 300}, {0, 300}};
 	time_t end = time(NULL) + (argc > 1 ? atoi(argv[1]) : 10);
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 	pthread_t threads[THREADS];
