@@ -34,6 +34,7 @@ __u8 epoch_cohort[UF_EPOCH_RING];
 
 __u32 next_site;  /* first index of the site table never used; may run past its end */
 __u32 next_stack; /* likewise of the stack table */
+__u32 room_is_wanted; /* an event says so; cleared by user space */
 __u32 next_image; /* images are numbered from 1 */
 
 /* ---- maps ---- */

@@ -154,6 +154,15 @@ __noinline int stack_walk(struct thread_state *thread, uf_image_id image, __u64 
 	return 0;
 }
 
+/* Has user space free what is idle (user/agent/tracer_reclaim.c): once until it has. */
+static __always_inline void want_room(void)
+{
+	struct uf_event event = {.type = UF_EVENT_TABLE_FILLS};
+
+	if (!__sync_lock_test_and_set(&room_is_wanted, 1))
+		bpf_ringbuf_output(&events, &event, sizeof(event), 0);
+}
+
 /* A free index of a table of max entries: one given back, or the next never used. False: full. */
 static __always_inline bool index_take(void *spares, __u32 *next, __u32 max, __u32 *out)
 {
@@ -161,10 +170,14 @@ static __always_inline bool index_take(void *spares, __u32 *next, __u32 max, __u
 
 	if (!bpf_map_pop_elem(spares, out))
 		return true;
-	if (*(volatile __u32 *)next >= max)
+	if (*(volatile __u32 *)next >= max) {
+		want_room();
 		return false;
+	}
 	i = __sync_fetch_and_add(next, 1);
 	*out = i;
+	if (i == max / 2)
+		want_room();
 	return i < max;
 }
 

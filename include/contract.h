@@ -274,6 +274,7 @@ enum uf_event_type {
 	UF_EVENT_EXEC,
 	UF_EVENT_EXIT,
 	UF_EVENT_FILE_WANTED, /* a stack met a file without a table, or without all rows */
+	UF_EVENT_TABLE_FILLS, /* half of the site or the stack table has been used */
 	UF_EVENT_PYTHON_CODE, /* struct uf_python_code (include/python.h) */
 };
 

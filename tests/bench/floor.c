@@ -204,7 +204,7 @@ static int floor__attach(struct floor *floor)
 int main(int argc, char **argv)
 {
 	struct floor floor = {0};
-	int opt;
+	int opt, err;
 
 	while ((opt = getopt(argc, argv, "r")) == 'r')
 		floor.skip_return = true;
@@ -213,11 +213,15 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	floor.pid = (pid_t)strtol(argv[optind], NULL, 10);
-	if (floor__load(&floor) || floor__attach(&floor))
-		return 1;
-	printf("floor: attached to %u places\n", floor.place_cnt);
-	fflush(stdout);
-	while (getchar() != EOF)
-		;
-	return 0;
+	err = floor__load(&floor);
+	if (!err)
+		err = floor__attach(&floor);
+	if (!err) {
+		printf("floor: attached to %u places\n", floor.place_cnt);
+		fflush(stdout);
+		while (getchar() != EOF)
+			;
+	}
+	floor_bpf__destroy(floor.skel);
+	return err ? 1 : 0;
 }

@@ -192,6 +192,21 @@ def wait_for_breakpoints(tracer, pid, settle_s=1.0):
     raise BenchError(f"{os.path.basename(tracer.argv[0])} does not attach")
 
 
+def cpu_ticks():
+    """Of all CPUs since boot: idle, and in all."""
+    with open("/proc/stat", encoding="ascii") as text:
+        ticks = [int(word) for word in text.readline().split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+def busy_share(seconds=1.0):
+    """How busy the machine is while the bench does nothing: 0 to 1."""
+    idle, total = cpu_ticks()
+    time.sleep(seconds)
+    idle_later, total_later = cpu_ticks()
+    return 1 - (idle_later - idle) / max(total_later - total, 1)
+
+
 def cpu_ns(pid):
     """CPU time of a process so far, its threads together, without the ticks' coarseness."""
     total = 0

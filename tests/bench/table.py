@@ -114,7 +114,7 @@ def cpu_info(key):
     return ""
 
 
-def machine_lines(version, load):
+def machine_lines(version, busy):
     """The machine, and what about it to keep in mind."""
     name = os.uname()
     yield (f"{version}; {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}; {name.sysname} "
@@ -123,5 +123,6 @@ def machine_lines(version, load):
     if "hypervisor" in cpu_info("flags").split():
         yield ("A virtual machine: traps are dearer than on bare metal, much so where "
                "virtualisation is nested; so are all ratios to untraced.")
-    if load > 0.3 * os.cpu_count():
-        yield f"**The machine was not idle** (load {load:.1f} at the start): do not trust this run."
+    if busy > 0.1:
+        yield (f"**The machine was not idle** ({busy:.0%} busy before or after the bench): do not "
+               "trust this run.")

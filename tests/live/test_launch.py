@@ -18,7 +18,7 @@ env | sort
 pwd
 umask
 ulimit -a
-grep -E '^(Sig|Shd)' /proc/self/status
+grep -E '^(Sig[^Q]|Shd)' /proc/self/status
 ls /proc/self/fd | tr '\n' ' '
 cat
 """

@@ -3,8 +3,7 @@
 /*
  * A Dwfl a process. Modules are added when a walk first comes to them, and
  * dropped when they do not fit the mappings of a sample's time; then the Dwfl
- * is made anew and the walk begins again. (libdw 0.188 loses modules that are
- * reported to a Dwfl which is in use already.)
+ * is made anew and the walk begins again.
  */
 #include "truth.h"
 
@@ -37,6 +36,7 @@ struct module {
 		uint64_t offset, size, vaddr;
 	} code[MAX_CODE];
 	uint32_t code_cnt;
+	bool is_fixed;                  /* linked for fixed addresses */
 };
 
 struct process {
@@ -159,12 +159,17 @@ static uint64_t bias_of(const struct module *module, const struct mapping *mappi
 	return UINT64_MAX;
 }
 
-/* False: not an ELF file, or one without this code: libdw cannot know anything about it. */
+/*
+ * False: libdw cannot know anything about that code. It is not of an ELF file, or of one linked
+ * for fixed addresses and mapped at others: V8 maps its built-in functions a second time, near
+ * those that it compiles, and libdw would lose both.
+ */
 static bool module__init(struct module *module, const struct mapping *mapping)
 {
 	Elf *elf = mapping->file->fd < 0 ? NULL
 					 : elf_begin(mapping->file->fd, ELF_C_READ_MMAP, NULL);
 	uint64_t low = UINT64_MAX, high = 0;
+	GElf_Ehdr header;
 	size_t cnt;
 
 	if (!elf || elf_getphdrnum(elf, &cnt))
@@ -182,12 +187,13 @@ static bool module__init(struct module *module, const struct mapping *mapping)
 			module->code[module->code_cnt++] =
 				(struct code){phdr.p_offset, phdr.p_filesz, phdr.p_vaddr};
 	}
+	module->is_fixed = elf && gelf_getehdr(elf, &header) && header.e_type == ET_EXEC;
 	elf_end(elf);
 	module->file = mapping->file;
 	module->bias = bias_of(module, mapping);
 	module->start = (low + module->bias) & -TRUTH_PAGE_BYTES;
 	module->end = (high + module->bias + TRUTH_PAGE_BYTES - 1) & -TRUTH_PAGE_BYTES;
-	return module->bias != UINT64_MAX;
+	return module->bias != UINT64_MAX && (!module->is_fixed || !module->bias);
 }
 
 static void add_module(struct process *process, const struct module *module)

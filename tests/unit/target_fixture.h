@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What the tests of user/target share: a directory of their own, files in it, and what is left over. */
+/* What the tests of user/target share: a directory of their own, files, what is left over. */
 
 static char test_dir[64];
 static char test_path_buf[8][PATH_MAX];

@@ -165,6 +165,36 @@ START_TEST(only_defined_functions_in_executable_segments_are_told)
 }
 END_TEST
 
+START_TEST(variables_are_found_by_name_in_any_table)
+{
+	static const struct built_func funcs[] = {
+		{ .name = "version", .is_undefined = true, .type = STT_OBJECT },
+		{ .name = "state", .code = "\xc3", .code_len = 1 }, /* a function */
+		{ .name = "state", .type = STT_OBJECT, .vaddr = BUILD_DATA_VADDR + 0x123456 },
+		{ .name = "state2", .type = STT_OBJECT, .vaddr = 1 },
+		{ .name = "hidden", .type = STT_OBJECT, .is_local = true, .vaddr = 0x1000 },
+	};
+	static const unsigned int tables[] = { BUILT_SYMTAB, BUILT_DYNSYM, BUILT_HASH,
+					       BUILT_GNU_HASH };
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		struct elf_spec spec = { .funcs = funcs, .func_cnt = 5, .tables = tables[i] };
+		struct elf_image *img = open_built(&spec);
+		uint64_t vaddr = 7;
+
+		ck_assert_ptr_nonnull(img);
+		ck_assert_int_eq(elf_image__find_variable(img, "version", &vaddr), -ENOENT);
+		ck_assert_int_eq(elf_image__find_variable(img, "stat", &vaddr), -ENOENT);
+		ck_assert_uint_eq(vaddr, 7);
+		ck_assert_int_eq(elf_image__find_variable(img, "state", &vaddr), 0);
+		ck_assert_uint_eq(vaddr, BUILD_DATA_VADDR + 0x123456); /* in no part of the file */
+		ck_assert_int_eq(elf_image__find_variable(img, "hidden", &vaddr), 0);
+		ck_assert_uint_eq(vaddr, 0x1000);
+		elf_image__free(img);
+	}
+}
+END_TEST
+
 START_TEST(names_end_before_a_version)
 {
 	static const struct built_func funcs[] = {
@@ -712,6 +742,7 @@ END_TEST
 static void read_everything(int fd, uint64_t size)
 {
 	struct elf_image *img = elf_image__open_fd(fd);
+	uint64_t vaddr;
 
 	if (!img)
 		return;
@@ -723,6 +754,7 @@ static void read_everything(int fd, uint64_t size)
 		ck_assert_uint_le(sym->size_bytes, size - sym->file_offset);
 		ck_assert_uint_gt(strlen(sym->name), 0);
 	}
+	elf_image__find_variable(img, "environ", &vaddr);
 	ck_assert_uint_le(strlen(elf_image__build_id(img)), 128);
 	for (size_t i = 0; elf_image__needed(img, i); i++)
 		ck_assert_uint_le(strlen(elf_image__needed(img, i)), 4096);
@@ -814,6 +846,7 @@ int main(void)
 	tcase_add_test(tcase, header_counts_in_section_0_are_followed);
 	tcase_add_test(tcase, dynsym_comes_before_symtab);
 	tcase_add_test(tcase, only_defined_functions_in_executable_segments_are_told);
+	tcase_add_test(tcase, variables_are_found_by_name_in_any_table);
 	tcase_add_test(tcase, names_end_before_a_version);
 	tcase_add_test(tcase, ifuncs_locals_and_sizes_are_told);
 	tcase_add_test(tcase, identity_and_dependencies_are_told);

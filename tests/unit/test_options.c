@@ -81,7 +81,7 @@ START_TEST(defaults_are_those_of_the_header)
 	ck_assert_uint_eq(opts.object_cnt, 0);
 	ck_assert_str_eq(opts.prefix, "");
 	ck_assert_uint_eq(opts.max_blocks, 1 << 20);
-	ck_assert_uint_eq(opts.max_sites, 16384);
+	ck_assert_uint_eq(opts.max_sites, 32768);
 	ck_assert_int_eq(opts.verbosity, 0);
 }
 END_TEST

@@ -156,7 +156,9 @@ static const struct program_case programs[] = {
 	  { { START, UF_RULE(UF_CFA_PLT, 88, UF_RBP_SAME, 0) } } },
 	{ CODE("\x0f\x0b\x77\x08\x80\x00\x3f\x1a\x3a\x2a\x33\x24\x22"),
 	  { { START, UF_RULE(UF_CFA_PLT, 80, UF_RBP_SAME, 0) } } },
-	/* and what only looks like one */
+	/* and what only looks like one: another number, more after it */
+	{ CODE("\x0f\x0c\x77\x08\x80\x00\x3f\x1a\x3b\x2a\x33\x24\x22\x06"),
+	  { { START, UNSUPPORTED } } },
 	{ CODE("\x0f\x0b\x77\x10\x80\x00\x3f\x1a\x3b\x2a\x33\x24\x22"),
 	  { { START, UNSUPPORTED } } },
 	/* def_cfa_offset 56, expression, def_cfa_register rsp: 56 is back */
@@ -464,7 +466,7 @@ START_TEST(pointer_formats_are_read)
 		uint64_t base;
 
 		setup();
-		built.vaddr = 0x1800; /* near enough for two bytes */
+		built.vaddr = 0x2800; /* near enough for two bytes, which are negative */
 		cie = cfi_cie(&built, &spec);
 		start = cfi_begin(&built);
 		cfi_put_int(&built, built.size - cie, 4);

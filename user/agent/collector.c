@@ -210,7 +210,7 @@ static int add_targets(const struct collector *collector, struct snapshot *snap)
 		target->comm = snapshot__strdup(snap, tracee->comm);
 		target->exe = snapshot__strdup(snap, tracee->exe);
 		target->cgroup = snapshot__strdup(snap, tracee->cgroup);
-		target->note = snapshot__strdup(snap, tracee->note);
+		target->note = snapshot__strdup(snap, tracee->note[0] ? tracee->note : tracee->python_note);
 		target->exited = tracee->has_ended;
 		target->has_rss = !tracee->has_ended &&
 				  proc_info__rss_bytes(tracee->pid, &target->rss_bytes);
@@ -247,6 +247,20 @@ static int add_losses(const struct collector *collector, struct snapshot *snap)
 	return snapshot__add_loss(snap, "mapping_records",
 				  "records of mappings lost: frames may lack names",
 				  mapping_log__lost_cnt(collector->names->mappings));
+}
+
+/* What was allocated and freed at sites that are gone. */
+static void add_retired(const struct collector *collector, struct snapshot *snap)
+{
+	for (const struct tracee *tracee = tracees__first(collector->tracees); tracee;
+	     tracee = tracee->next) {
+		if (tracee->is_dropped)
+			continue;
+		snap->totals.alloc_bytes += tracee->retired_bytes;
+		snap->totals.alloc_count += tracee->retired_cnt;
+		snap->totals.free_bytes += tracee->retired_bytes;
+		snap->totals.free_count += tracee->retired_cnt;
+	}
 }
 
 static int resolve_sites(struct collector *collector, struct snapshot *snap)
@@ -295,6 +309,7 @@ struct snapshot *collector__take(struct collector *collector, bool is_last)
 	if (err)
 		goto free_snapshot;
 	snapshot__sum(snap);
+	add_retired(collector, snap);
 	snapshot__select(snap, collector->opts.sort, collector->opts.top);
 	err = resolve_sites(collector, snap);
 	if (err)

@@ -19,6 +19,7 @@
 #include "agent/unwinder.h"
 #include "cli/options.h"
 #include "render/render.h"
+#include "target/proc_info.h"
 
 /* Running a trace: events in, reports out, until it is over. */
 
@@ -28,6 +29,24 @@ static void drop(struct tracee *tracee)
 {
 	if (tracee)
 		tracee->is_dropped = true;
+}
+
+static void retire_site(void *arg, const struct uf_site *site)
+{
+	struct tracee *tracee = tracees__find(arg, site->image);
+
+	if (!tracee)
+		return;
+	tracee->retired_bytes += site->alloc_bytes;
+	tracee->retired_cnt += site->alloc_cnt;
+}
+
+static void make_room(struct agent *agent)
+{
+	int err = tracer__make_room(agent->tracer, retire_site, agent->tracees);
+
+	if (err)
+		agent__say(agent, 0, "cannot make room in the tables: %s", strerror(-err));
 }
 
 static void handle_process_event(void *arg, const struct uf_event *event)
@@ -50,6 +69,9 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 		tracee->has_ended = true;
 		tracee->exit_code = event->exit_code;
 		break;
+	case UF_EVENT_TABLE_FILLS:
+		make_room(agent);
+		break;
 	case UF_EVENT_FILE_WANTED:
 		agent__want_file(agent, event);
 		break;
@@ -68,6 +90,14 @@ static void take_in(struct agent *agent)
 	mapping_log__drain(agent->mappings);
 	tracer__poll_events(agent->tracer, handle_process_event, handle_code, agent);
 	pythons__look(agent->pythons, agent->tracees);
+}
+
+/* An exit whose event was lost (EVENTS_FULL) must not keep us for ever. */
+static void look_for_lost_exits(struct agent *agent)
+{
+	for (struct tracee *tracee = tracees__first(agent->tracees); tracee; tracee = tracee->next)
+		if (!tracee->is_dropped && !tracee->has_ended && !proc_info__exists(tracee->pid))
+			tracee->has_ended = true;
 }
 
 /* Says in the report what is not traced. */
@@ -137,6 +167,7 @@ static void report(struct agent *agent, bool is_last)
 	struct snapshot *snap;
 	int err;
 
+	look_for_lost_exits(agent);
 	take_in(agent);
 	write_notes(agent);
 	snap = collector__take(agent->collector, is_last);
@@ -206,6 +237,7 @@ static void handle_fd(struct agent *agent, enum agent_fd which)
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		cohorts__tick(agent->cohorts, now.tv_sec * 1000000000ULL + now.tv_nsec);
 		unwinder__tick(agent->unwinder);
+		make_room(agent);
 		pythons__look(agent->pythons, agent->tracees);
 		break;
 	case FD_END:

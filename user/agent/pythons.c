@@ -125,11 +125,29 @@ static enum python_status find_runtime(pid_t pid, const struct mapping *mapping,
 	return python_runtime__find(&file, read_process, &pid, runtime);
 }
 
+/* Before frames of the interpreter are read: no code object must be freed unseen. */
+static int watch_code_dealloc(struct pythons *pythons, pid_t pid, uint64_t address)
+{
+	const struct mapping *mapping =
+		mapping_log__find(pythons->mappings, pid, address, UINT64_MAX);
+	int err;
+
+	if (!mapping || mapping->file->fd < 0)
+		return -ENOENT;
+	if (mapping->file->has_code_probe)
+		return 0;
+	err = tracer__attach_code_dealloc(pythons->tracer, mapping->file->fd,
+					  address - mapping->start + mapping->file_offset);
+	mapping->file->has_code_probe = !err;
+	return err;
+}
+
 /* False: to be looked at again. */
 static bool look_at(struct pythons *pythons, struct tracee *tracee)
 {
 	const struct mapping *mapping = mapping_log__first(pythons->mappings, tracee->pid, is_python);
 	struct python_runtime runtime = {0};
+	int err;
 
 	if (!mapping)
 		return false;
@@ -139,7 +157,13 @@ static bool look_at(struct pythons *pythons, struct tracee *tracee)
 		return false;
 	case PYTHON_FOUND:
 		runtime.layout.eval_file = mapping->file->number;
-		tracer__set_python(pythons->tracer, tracee->image, &runtime.layout);
+		err = watch_code_dealloc(pythons, tracee->pid, runtime.code_dealloc_address);
+		if (!err)
+			err = tracer__set_python(pythons->tracer, tracee->image, &runtime.layout);
+		if (err)
+			snprintf(tracee->python_note, sizeof(tracee->python_note),
+				 "Python %s frames unavailable: cannot watch code objects (%s)",
+				 runtime.version, strerror(-err));
 		return true;
 	case PYTHON_UNAVAILABLE:
 		snprintf(tracee->python_note, sizeof(tracee->python_note), "%s", runtime.why);

@@ -25,6 +25,7 @@ struct tracee {
 	bool has_allocator;  /* a file with probes is mapped */
 	bool has_ended;      /* by exit: reported once more */
 	bool is_dropped;     /* by exec, or reported after its end: to be reclaimed */
+	uint64_t retired_bytes, retired_cnt; /* allocated and freed at sites that made room */
 	int exit_code;       /* as wait(2) has it */
 	struct tracee *next;
 };

@@ -46,6 +46,7 @@ static void configure_programs(struct tracer *tracer)
 	set_attach_type(skel->progs.alloc_entry, tracer->mode, false);
 	set_attach_type(skel->progs.alloc_exit, tracer->mode, false);
 	set_attach_type(skel->progs.free_entry, tracer->mode, false);
+	set_attach_type(skel->progs.python_code_freed, tracer->mode, false);
 }
 
 static int configure_maps(struct tracer *tracer)
@@ -130,10 +131,9 @@ static int map_tables(struct tracer *tracer)
 	if (tracer->cpu_cnt < 1)
 		return tracer->cpu_cnt;
 	tracer->cpu_stats = calloc(tracer->cpu_cnt, sizeof(*tracer->cpu_stats));
-	tracer->unused_stacks = calloc(tracer->opts.max_sites, sizeof(*tracer->unused_stacks));
 	tracer->events = ring_buffer__new(bpf_map__fd(skel->maps.events), handle_event, tracer, NULL);
 	if (!tracer->sites || !tracer->stacks || !tracer->unwind_files || !tracer->cpu_stats ||
-	    !tracer->unused_stacks || !tracer->events)
+	    !tracer->events)
 		return errno ? -errno : -ENOMEM;
 	return 0;
 }
@@ -148,6 +148,7 @@ struct tracer *tracer__new(const struct tracer_opts *opts)
 	print_debug = opts->debug;
 	libbpf_set_print(print_libbpf);
 	tracer->opts = *opts;
+	tracer->first_chunk_fd = -1;
 	err = load(tracer);
 	if (!err)
 		err = map_tables(tracer);
@@ -175,6 +176,7 @@ void tracer__free(struct tracer *tracer)
 		memset(tracer->skel->bss->file_on, 0, sizeof(tracer->skel->bss->file_on));
 	for (uint32_t i = 0; i < tracer->file_cnt; i++)
 		detach_file(&tracer->files[i]);
+	detach_file(&tracer->python);
 	for (size_t i = 0; i < sizeof(tracer->process_links) / sizeof(tracer->process_links[0]); i++)
 		bpf_link__destroy(tracer->process_links[i]);
 	ring_buffer__free(tracer->events);
@@ -187,8 +189,9 @@ void tracer__free(struct tracer *tracer)
 	for (int i = 0; i < UF_MAX_CHUNKS; i++)
 		if (tracer->chunks[i])
 			munmap(tracer->chunks[i], UF_CHUNK_WORDS * sizeof(uint64_t));
+	if (tracer->first_chunk_fd >= 0)
+		close(tracer->first_chunk_fd);
 	free(tracer->cpu_stats);
-	free(tracer->unused_stacks);
 	unfreed_bpf__destroy(tracer->skel);
 	free(tracer);
 }
@@ -297,12 +300,18 @@ static int attach_places(struct tracer *tracer, struct probed_file *file, const 
 	return err ? err : attach_program(tracer, file, skel->progs.alloc_entry, false, &places);
 }
 
+/* Does the kernel keep the probes out of other processes? */
+static bool is_filtered(const struct tracer *tracer)
+{
+	/* The pid filter of 6.6 - 6.9 looks at threads; where there are sessions it is right. */
+	return !tracer->opts.every_process && tracer->mode != ATTACH_MULTI;
+}
+
 int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points)
 {
 	struct probed_file *file = &tracer->files[tracer->file_cnt];
 	struct place_list frees = {0}, allocs = {0};
-	/* The pid filter of 6.6 - 6.9 looks at threads; where there are sessions it is right. */
-	bool filtered = !tracer->opts.every_process && tracer->mode != ATTACH_MULTI;
+	bool filtered = is_filtered(tracer);
 	char path[64];
 	int err;
 
@@ -330,6 +339,26 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	}
 	place_list__release(&frees);
 	place_list__release(&allocs);
+	return err;
+}
+
+int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset)
+{
+	const uint64_t cookie = 0;
+	struct uprobe_places places = {.offsets = &offset, .cookies = &cookie, .cnt = 1};
+	bool filtered = is_filtered(tracer);
+	char path[64];
+	int err = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	places.path = path;
+	for (uint32_t i = 0; !err && i < (filtered ? tracer->opts.pid_cnt : 1); i++) {
+		places.pid = filtered ? tracer->opts.pids[i] : 0;
+		err = attach_program(tracer, &tracer->python, tracer->skel->progs.python_code_freed,
+				     false, &places);
+		if (err == -ESRCH)
+			err = 0; /* ended meanwhile */
+	}
 	return err;
 }
 

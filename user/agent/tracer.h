@@ -68,6 +68,8 @@ typedef void (*tracer_code_fn)(void *arg, const struct uf_python_code *code);
 int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_fn code_fn,
 			void *arg);
 
+/* Watches for freed code objects: the function at a file offset, in all targets. 0 or -errno. */
+int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset);
 /* Has the walk read an image's Python frames. 0 or -errno. */
 int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf_python *python);
 
@@ -100,5 +102,16 @@ int tracer__stats(const struct tracer *tracer, struct uf_stats *out);
  * heirs are left alone and kept in the array; *cnt is how many remain. 0 or -errno.
  */
 int tracer__reclaim(struct tracer *tracer, uf_image_id *images, uint32_t *cnt);
+
+/*
+ * When the site or the stack table is more than half full: frees sites with nothing live, and
+ * stacks that no site has. fn is told of each site before it goes, so that its totals are not
+ * lost. 0 or -errno.
+ */
+typedef void (*tracer_retired_fn)(void *arg, const struct uf_site *site);
+int tracer__make_room(struct tracer *tracer, tracer_retired_fn fn, void *arg);
+
+/* Waits until every probe that runs now has ended. 0 or -errno. */
+int tracer__synchronize(struct tracer *tracer);
 
 #endif

@@ -32,9 +32,10 @@ struct tracer {
 	struct uf_unwind_file *unwind_files;
 	size_t sites_size, stacks_size, unwind_files_size;
 	uint64_t *chunks[UF_MAX_CHUNKS]; /* mapped; NULL: not made yet */
+	int first_chunk_fd;              /* -1: not made yet */
 	struct probed_file files[UF_MAX_FILES];
+	struct probed_file python; /* code_dealloc() of all interpreters */
 	uint32_t file_cnt, probe_cnt;
-	uint8_t *unused_stacks; /* by stack: out of the index, to be cleared */
 	int cpu_cnt;
 	struct uf_stats *cpu_stats; /* scratch, one a CPU */
 };

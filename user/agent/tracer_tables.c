@@ -44,8 +44,26 @@ static int add_chunk(struct tracer *tracer, uint32_t i)
 		tracer->chunks[i] = chunk;
 	if (err && chunk != MAP_FAILED)
 		munmap(chunk, UF_CHUNK_WORDS * sizeof(uint64_t));
-	close(fd);
+	if (!i && !err)
+		tracer->first_chunk_fd = fd; /* for tracer__synchronize */
+	else
+		close(fd);
 	return err;
+}
+
+int tracer__synchronize(struct tracer *tracer)
+{
+	const uint32_t first = 0;
+	int err = tracer->chunks[0] ? 0 : add_chunk(tracer, 0);
+
+	if (err)
+		return err;
+	/* The kernel lets no update of a map of maps return before all programs that may have
+	 * seen the old map are done (maybe_wait_bpf_programs); this one changes nothing else. */
+	return bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.unwind_chunks), &first,
+				   &tracer->first_chunk_fd, BPF_ANY)
+		       ? -errno
+		       : 0;
 }
 
 int tracer__write_words(struct tracer *tracer, uint32_t first, const uint64_t *words,

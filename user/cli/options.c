@@ -319,7 +319,7 @@ static const struct option_row table[] = {
 	  .min = "16", .max = "1G", .standard = "1M",
 	  .help = "live blocks kept at a time; what is past that is counted as lost" },
 	{ KEY_MAX_SITES, "max-sites", "N", GROUP_FILTER, set_u32, FIELD(max_sites), &count,
-	  .min = "16", .max = "1M", .standard = "16K",
+	  .min = "16", .max = "1M", .standard = "32K",
 	  .help = "sites kept; what is past that is counted as lost" },
 
 	{ 'w', "write", "FILE", GROUP_FILES, set_output,

@@ -37,7 +37,7 @@ struct options {
 	uint32_t object_cnt;
 	const char *prefix;           /* --prefix; "" if none */
 	uint32_t max_blocks;          /* --max-blocks, of the live table, default 1 Mi (1048576), 16 - 1 Gi */
-	uint32_t max_sites;           /* --max-sites, default 16384, 16 - 1 Mi */
+	uint32_t max_sites;           /* --max-sites, default 32768, 16 - 1 Mi */
 	enum uf_stack_mode stack_mode; /* --stack, default auto */
 	enum attach_mode attach;      /* --attach, default auto: the cheapest that works */
 	int verbosity;                /* -q: -1 each, -v: +1 each */

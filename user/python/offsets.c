@@ -122,6 +122,23 @@ static const struct python_offsets table[] = {
 			.str_length = 16, .str_state = 32, .str_ascii_data = 40, .str_compact_data = 56,
 		},
 	},
+	{
+		.runtime_initialized = 776, .runtime_interpreters_head = 808, .runtime_tss_key = 2336,
+		.interp_next = 7272, .interp_threads_head = 7344,
+		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 152,
+		.layout = {
+			.version_hex = 0x030e0000,
+			.layout = UF_PYTHON_CURRENT_FRAME,
+			.instr = UF_PYTHON_INSTR_PTR,
+			.entry = UF_PYTHON_ENTRY_CSTACK,
+			.tstate_frame = 72,
+			.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 74,
+			.frame_size = 80, .owner_cstack = 3, .frame_code_tagged = 1,
+			.code_instrs = 208, .code_filename = 112, .code_qualname = 128,
+			.code_firstlineno = 68, .code_linetable = 136, .bytes_data = 32,
+			.str_length = 16, .str_state = 32, .str_ascii_data = 40, .str_compact_data = 56,
+		},
+	},
 };
 /* clang-format on */
 
@@ -152,6 +169,7 @@ struct debug_groups {
 
 static const struct debug_groups all_groups[] = {
 	{ PYTHON_VERSION_HEX(3, 13), 6, 19, 28, 34, 64, 67 },
+	{ PYTHON_VERSION_HEX(3, 14), 6, 22, 31, 39, 74, 77 },
 };
 
 struct debug_reader {

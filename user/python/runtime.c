@@ -188,6 +188,19 @@ static enum python_status understand(struct find *find)
 	return status;
 }
 
+/* PyCode_Type's destructor: the probe wants to know when a code object's address becomes free. */
+#define TYPE_DEALLOC 48 /* PyTypeObject.tp_dealloc in all versions */
+
+static void find_code_dealloc(struct find *find)
+{
+	uint64_t address;
+
+	if (find->code_type &&
+	    !find->mem.read(find->mem.arg, find->code_type + TYPE_DEALLOC, &address,
+			    sizeof(address)))
+		find->out->code_dealloc_address = address;
+}
+
 bool python_file__may_be_python(int fd)
 {
 	struct elf_image *image = elf_image__open_fd(fd);
@@ -217,6 +230,7 @@ enum python_status python_runtime__find(const struct python_file *file, python_r
 	elf_image__free(find.image);
 	if (status == PYTHON_FOUND) {
 		out->layout = find.offsets.layout;
+		find_code_dealloc(&find);
 		out->why[0] = '\0';
 	}
 	return status;

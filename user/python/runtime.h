@@ -36,6 +36,7 @@ enum python_status {
 struct python_runtime {
 	struct uf_python layout;   /* all but eval_file */
 	uint64_t runtime_address;  /* of _PyRuntime */
+	uint64_t code_dealloc_address; /* the function that frees code objects; 0: not known */
 	char version[32];          /* "3.11.2" */
 	char why[160];             /* for UNAVAILABLE: "Python 3.15 frames unavailable: ..." */
 };

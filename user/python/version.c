@@ -3,8 +3,9 @@
  * Which CPython is this? Before 3.11 no symbol tells, and file names lie (an interpreter
  * linked into a server, a renamed file), but every interpreter holds two strings: the tag of
  * its .pyc files, "cpython-310" (sys.implementation.cache_tag), which nothing but an interpreter
- * has alone between two NULs; and PY_VERSION, "3.10.13", which other things can look like (a
- * library's version), so that it counts only if it fits the tag. Two different ones: none.
+ * has alone between two NULs; and PY_VERSION, "3.10.13", which linkers like to make the end
+ * of another string ("/opt/python/3.10.13") and which versions of libraries look
+ * like. So that is the latter only if it fits the tag, and if all that do are the same.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 
 #define SCAN_MAX_BYTES  (256u << 20) /* of a file; what is past it is not looked at */
 #define CHUNK_BYTES     (64u << 10)
-#define STRING_MAX      24           /* with both its NULs */
+#define TAIL_MAX        24           /* what is looked at of a string: its end */
 #define TAG             "cpython-3"
 #define MINOR_UNKNOWN   (-1)
 #define MINOR_AMBIGUOUS (-2)
@@ -76,11 +77,14 @@ static uint32_t parse_version(const char *s)
 	return PYTHON_VERSION_HEX(3, minor) | (uint32_t)micro << 8 | level;
 }
 
-static void see_tag(struct version_scan *scan, const char *string)
+/* The end of a string of the file; all of it if is_whole. */
+typedef void (*see_fn)(struct version_scan *scan, const char *string, bool is_whole);
+
+static void see_tag(struct version_scan *scan, const char *string, bool is_whole)
 {
 	int minor;
 
-	if (strncmp(string, TAG, strlen(TAG)))
+	if (!is_whole || strncmp(string, TAG, strlen(TAG)))
 		return;
 	string += strlen(TAG);
 	minor = parse_number(&string);
@@ -92,9 +96,22 @@ static void see_tag(struct version_scan *scan, const char *string)
 		scan->minor = MINOR_AMBIGUOUS;
 }
 
-static void see_version(struct version_scan *scan, const char *string)
+/* The version that a string ends with, as PY_VERSION_HEX, or 0. */
+static uint32_t version_at_end(const char *string, bool is_whole)
 {
-	uint32_t version = parse_version(string);
+	for (const char *at = string; (at = strstr(at, "3.")); at++) {
+		uint32_t version = parse_version(at);
+		bool is_start = at == string ? is_whole : !strchr("0123456789.", at[-1]);
+
+		if (version && is_start)
+			return version;
+	}
+	return 0;
+}
+
+static void see_version(struct version_scan *scan, const char *string, bool is_whole)
+{
+	uint32_t version = version_at_end(string, is_whole);
 
 	if (!version || version >> 16 != PYTHON_VERSION_HEX(3, scan->minor) >> 16)
 		return;
@@ -103,30 +120,32 @@ static void see_version(struct version_scan *scan, const char *string)
 	scan->version = version;
 }
 
-/* Gives see all strings of the file that stand between NULs and are shorter than STRING_MAX. */
-static void for_each_string(const struct elf_image *img, struct version_scan *scan,
-			    void (*see)(struct version_scan *scan, const char *string))
+/* The string that ends before the NUL at nul. There are bytes before it that are not of interest. */
+static void see_string(struct version_scan *scan, const char *nul, see_fn see)
 {
-	char *buf = malloc(CHUNK_BYTES), string[STRING_MAX];
-	size_t len = STRING_MAX; /* the file's first bytes are no string */
+	const char *start = nul;
 
-	for (uint64_t pos = 0; buf && pos < SCAN_MAX_BYTES; pos += CHUNK_BYTES) {
-		long got = elf_image__read_code(img, pos, buf, CHUNK_BYTES);
+	while (start[-1] && nul - start < TAIL_MAX)
+		start--;
+	if (start < nul)
+		see(scan, start, !start[-1]);
+}
 
-		for (long i = 0; i < got; i++) {
-			if (buf[i]) {
-				if (len < STRING_MAX)
-					string[len++] = buf[i];
-				continue;
-			}
-			if (len && len < STRING_MAX) {
-				string[len] = '\0';
-				see(scan, string);
-			}
-			len = 0;
-		}
-		if (got < (long)CHUNK_BYTES)
-			break;
+/* Gives see the ends of all strings of the file. */
+static void for_each_string(const struct elf_image *img, struct version_scan *scan, see_fn see)
+{
+	const size_t before = TAIL_MAX + 1; /* of the last chunk */
+	char *buf = calloc(1, before + CHUNK_BYTES);
+	long got = buf ? CHUNK_BYTES : 0;
+
+	for (uint64_t pos = 0; got == CHUNK_BYTES && pos < SCAN_MAX_BYTES; pos += CHUNK_BYTES) {
+		char *chunk = buf + before, *end, *nul = chunk;
+
+		got = elf_image__read_code(img, pos, chunk, CHUNK_BYTES);
+		end = chunk + (got > 0 ? got : 0);
+		while ((nul = memchr(nul, '\0', (size_t)(end - nul))))
+			see_string(scan, nul++, see);
+		memmove(buf, buf + CHUNK_BYTES, before);
 	}
 	free(buf);
 }

@@ -13,7 +13,7 @@
  * and frames lie in its own arena and go with it.
  *
  * Invariant: totals are the sums over all the sites, those left out by
- * snapshot__select included.
+ * snapshot__select included, and those that had nothing live and made room.
  */
 
 enum snapshot_frame_kind { FRAME_NATIVE, FRAME_PYTHON, FRAME_KERNEL };

@@ -25,6 +25,7 @@ struct mapped_file {
 	bool user_failed; /* that was tried and failed */
 	bool examined;   /* looked at for allocator functions */
 	bool may_be_python; /* defines a CPython interpreter; known once examined */
+	bool has_code_probe; /* its code_dealloc() is probed */
 	bool has_probes; /* has some, and they are probed */
 	struct mapped_file *next;
 };

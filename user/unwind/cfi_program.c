@@ -59,9 +59,9 @@ static int advance(struct machine *m, uint64_t delta)
 {
 	uint64_t step;
 
-	if (__builtin_mul_overflow(delta, m->cie->code_align, &step) || step > UINT64_MAX - m->pc)
+	if (__builtin_mul_overflow(delta, m->cie->code_align, &step))
 		return -EBADMSG;
-	return advance_to(m, m->pc + step);
+	return advance_to(m, m->pc + step); /* which sees if that wraps around */
 }
 
 static int set_location(struct machine *m)
@@ -90,7 +90,7 @@ static uint8_t read_register(struct machine *m)
 static int define_cfa(struct machine *m, uint8_t reg, int64_t number)
 {
 	m->state.cfa_kind = CFI_CFA_REGISTER;
-	m->state.cfa = (struct expression){ EXPRESSION_ADDRESS, reg, number, 0 };
+	m->state.cfa = (struct expression){ EXPRESSION_ADDRESS, reg, number };
 	return 0;
 }
 

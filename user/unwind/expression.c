@@ -54,18 +54,7 @@ struct expression expression__parse(struct cursor c)
 		expr.kind = EXPRESSION_ADDRESS;
 		return expr;
 	}
-	if (cursor__u8(&c) != DW_OP_deref)
-		return expr;
-	if (c.pos != c.end) {
-		uint64_t addend;
-
-		if (cursor__u8(&c) != DW_OP_plus_uconst)
-			return expr;
-		addend = cursor__uleb(&c);
-		if (c.is_bad || c.pos != c.end || addend > INT32_MAX)
-			return expr;
-		expr.addend = (int64_t)addend;
-	}
-	expr.kind = EXPRESSION_DEREF;
+	if (cursor__u8(&c) == DW_OP_deref && c.pos == c.end)
+		expr.kind = EXPRESSION_DEREF;
 	return expr;
 }

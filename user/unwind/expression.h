@@ -13,14 +13,14 @@
 enum expression_kind {
 	EXPRESSION_OTHER,
 	EXPRESSION_ADDRESS, /* reg + number */
-	EXPRESSION_DEREF,   /* *(reg + number) + addend */
+	EXPRESSION_DEREF,   /* *(reg + number) */
 	EXPRESSION_PLT,     /* rsp + 8, + 8 more if (pc & 15) >= number */
 };
 
 struct expression {
 	enum expression_kind kind;
 	uint8_t reg; /* DWARF number */
-	int64_t number, addend;
+	int64_t number;
 };
 
 /* Takes all of the cursor; bytes left over make it EXPRESSION_OTHER. */

@@ -39,7 +39,7 @@ static bool is_signal_frame(const struct cfi_cie *cie, const struct cfi_state *s
 	const struct expression *cfa = &state->cfa_expression;
 
 	return cie->is_signal && state->cfa_kind == CFI_CFA_EXPRESSION &&
-	       cfa->kind == EXPRESSION_DEREF && cfa->reg == CFI_RSP && !cfa->addend &&
+	       cfa->kind == EXPRESSION_DEREF && cfa->reg == CFI_RSP &&
 	       cfa->number == UCONTEXT_REG(REG_RSP) &&
 	       is_at_reg(&state->return_address, CFI_RSP, UCONTEXT_REG(REG_RIP)) &&
 	       is_at_reg(&state->rbp, CFI_RSP, UCONTEXT_REG(REG_RBP));
@@ -61,7 +61,7 @@ static uint32_t address_rule(const struct expression *cfa, struct unwind_stats *
 
 static uint32_t deref_rule(const struct expression *cfa, struct unwind_stats *stats)
 {
-	if (cfa->addend || (cfa->reg != CFI_RSP && cfa->reg != CFI_RBP)) {
+	if (cfa->reg != CFI_RSP && cfa->reg != CFI_RBP) {
 		stats->expression_cnt++;
 		return UNSUPPORTED;
 	}
