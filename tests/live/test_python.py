@@ -31,6 +31,19 @@ os._exit(0)
 """
 BYTES_HEADER = 33
 
+TRANSIENT = r"""
+import os
+keep = []
+for i in range(400):
+    lines = ["def f%d(x): return len(bytes(6000 + x))" % k for k in range(20)]
+    names = {}
+    exec(compile("\n".join(lines), "/virtual/%d.py" % i, "exec"), names)
+    keep.append(names)
+    for k in range(20):
+        names["f%d" % k](i)
+os._exit(0)
+"""
+
 # A growing service, told to stop by its input's end: lines that keep, and one that does not.
 SERVICE = r"""
 import sys
@@ -119,6 +132,21 @@ class Python(harness.LiveTest):
                          [("keep_page", 5), ("serve", 10), ("<module>", 14)])
         self.assertEqual(harness.sums([site for (name, _), site in by_line.items()
                                        if name == "keep_nothing"])[0], 0)
+
+    def test_stacks_that_come_and_go_make_room(self):
+        # 8,000 functions, each with a stack of its own that keeps nothing, in a table of 8,192 that holds all of Python's start as well.
+        _, full = self.run_python("-c", TRANSIENT)
+        result = self.run_command(PYTHON, "-c", TRANSIENT, args=["--max-sites", "8K"])
+        report = harness.only_last(result)
+        self.assert_no_loss(report)
+        for name in ("live_bytes", "live_count", "alloc_bytes", "alloc_count", "free_count"):
+            self.assertEqual(report["totals"][name], full["totals"][name], name)
+        # Too small for what comes at once: what was not recorded is counted.
+        result = self.run_command(PYTHON, "-c", TRANSIENT, args=["--max-sites", "256"])
+        report = harness.only_last(result)
+        self.assertEqual(report["totals"]["alloc_count"] + sum(report["losses"].values()),
+                         full["totals"]["alloc_count"], report["losses"])
+        self.assertGreater(sum(report["losses"].values()), 0)
 
     def test_a_process_without_python_has_no_python_frames(self):
         report = self.trace(self.victim("sites"), "DONE leaks")

@@ -146,10 +146,14 @@ static int add_native(struct frame_list *list, const struct frame_names *names,
 	struct mapped_file *file = find_file(names, stack, frame, &offset);
 	struct sym_module *module = file ? module_of(names->symbolizer, file) : NULL;
 
-	if (!module)
-		return add_unknown(list, file ? file->path : "", offset);
-	return add_named(list, names->symbolizer, module, file->path, offset,
-			 !(frame & UF_FRAME_INTERRUPTED));
+	uint32_t first = list->cnt;
+	int err = module ? add_named(list, names->symbolizer, module, file->path, offset,
+				     !(frame & UF_FRAME_INTERRUPTED))
+			 : add_unknown(list, file ? file->path : "", offset);
+
+	for (uint32_t i = first; file && i < list->cnt; i++)
+		list->frames[i].is_interpreter = file->may_be_python;
+	return err;
 }
 
 int frame_names__resolve(const struct frame_names *names, struct snapshot *snap,

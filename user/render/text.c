@@ -203,12 +203,41 @@ static void put_frame(FILE *out, const struct snapshot_frame *frame, uint32_t in
 	fprintf(out, "%s\n", mark);
 }
 
+/* How many frames from i on are the interpreter's own C code. */
+static uint32_t count_interpreter(const struct snapshot_site *site, uint32_t i)
+{
+	uint32_t n = 0;
+
+	while (i + n < site->frame_cnt && site->frames[i + n].is_interpreter)
+		n++;
+	return n;
+}
+
+/* Around Python frames the interpreter's own say little, and are many. JSON has them all. */
+static void put_frames(FILE *out, const struct snapshot_site *site)
+{
+	bool has_python = false;
+
+	for (uint32_t i = 0; i < site->frame_cnt; i++)
+		has_python |= site->frames[i].kind == FRAME_PYTHON;
+	for (uint32_t i = 0; i < site->frame_cnt; i++) {
+		uint32_t n = has_python ? count_interpreter(site, i) : 0;
+
+		if (n < 2) {
+			put_frame(out, &site->frames[i], i);
+			continue;
+		}
+		fprintf(out, "    ... %" PRIu32 " frames of the interpreter\n", n);
+		i += n - 1;
+	}
+}
+
 static void put_stack(FILE *out, const struct snapshot_site *site)
 {
 	uint32_t cnt = site->frames ? site->frame_cnt : 0;
 
-	for (uint32_t i = 0; i < cnt; i++)
-		put_frame(out, &site->frames[i], i);
+	if (cnt)
+		put_frames(out, site);
 	if (!cnt)
 		fputs("    (no stack)\n", out);
 	if (!*site->stack_end || (cnt && strcmp(site->stack_end, "complete") == 0))

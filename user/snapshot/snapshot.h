@@ -22,6 +22,7 @@ enum snapshot_frame_kind { FRAME_NATIVE, FRAME_PYTHON, FRAME_KERNEL };
 struct snapshot_frame {
 	enum snapshot_frame_kind kind;
 	bool inlined;         /* into the next frame */
+	bool is_interpreter;  /* native: in the file that a Python interpreter is in */
 	uint32_t line;        /* 0: unknown */
 	uint64_t offset;      /* native: file offset in the module */
 	uint64_t function_offset; /* bytes from the function's start */
