@@ -151,8 +151,8 @@ TRUTH       := $(BUILD)/truth
 TRUTH_SRCS  := $(filter-out $(MAIN_SRC),$(USER_SRCS)) $(wildcard tests/stacks/*.c)
 TRUTH_OBJS  := $(TRUTH_SRCS:%.c=$(TRUTH)/%.o)
 CHECK_STACKS := $(TRUTH)/check_stacks
-STACK_PROGRAM_SRCS := $(wildcard tests/stacks/programs/*.c tests/stacks/programs/*.cc)
-STACK_PROGRAMS := $(addprefix $(BUILD)/,$(basename $(STACK_PROGRAM_SRCS)))
+STACK_PROGRAMS := $(addprefix $(BUILD)/tests/stacks/programs/,frameless exceptions swap \
+		  swap_a.so swap_b.so)
 # As distributions build: optimized, no frame pointers, lazy binding for the stubs' sake.
 STACK_PROGRAM_CFLAGS := -O2 -fomit-frame-pointer -pthread -Wl,-z,lazy
 
@@ -174,6 +174,13 @@ $(TRUTH)/%.o: %.c | $(TRUTH)/unfreed.skel.h
 $(CHECK_STACKS): $(TRUTH_OBJS)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/stacks/programs/swap_a.so: FRAME_BYTES := 48
+$(BUILD)/tests/stacks/programs/swap_b.so: FRAME_BYTES := 112
+$(BUILD)/tests/stacks/programs/swap_%.so: tests/stacks/programs/swap_library.inc.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)gcc -std=gnu17 $(STACK_PROGRAM_CFLAGS) -shared -fPIC -DFRAME_BYTES=$(FRAME_BYTES) -o $@ $<
 
 $(BUILD)/tests/stacks/programs/%: tests/stacks/programs/%.c
 	$(call say,CC,$@)

@@ -6,6 +6,9 @@
  *
  * It is the whole agent with another report: what would be a report looks at
  * the samples that have come since the last one.
+ *
+ * Exit status: 0 good, 1 not, 2 bad usage, 3 not good but the host mapped more
+ * than the log could take, so that libdw may have been told wrong: try again.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -22,6 +25,7 @@
 #include "render/render.h"
 
 #define MAX_ARGS 256
+#define EXIT_TRY_AGAIN 3
 #define TICK_MS  50 /* between two looks */
 #define TICK     "50ms"
 
@@ -53,6 +57,8 @@ static bool has_enough(void)
 static int take_sample(void *ctx, void *data, size_t size)
 {
 	(void)ctx;
+	/* Walking takes time, and the rings of the mappings are small. */
+	mapping_log__drain(check.agent->mappings);
 	if (size >= sizeof(struct truth_sample) && !has_enough())
 		compare__add(check.compare, data);
 	return 0;
@@ -66,6 +72,7 @@ static void allow_samples(void)
 	check.agent->tracer->skel->bss->truth_quota = check.samples / (ticks > 1 ? ticks : 1) + 1;
 }
 
+/* In place of a report. */
 static int compare_samples(const struct snapshot *snap, FILE *out)
 {
 	(void)snap, (void)out;
@@ -150,12 +157,27 @@ static bool is_good(void)
 	return false;
 }
 
+static int finish(void)
+{
+	uint64_t unplaced = check.agent->tracer->skel->bss->truth_lost_cnt;
+	uint64_t lost = mapping_log__lost_cnt(check.agent->mappings);
+	bool good = is_good();
+
+	if (unplaced)
+		printf("%llu samples found no room\n", (unsigned long long)unplaced);
+	if (lost)
+		printf("%llu mappings of the host were not seen\n", (unsigned long long)lost);
+	compare__print(check.compare);
+	if (good)
+		return EXIT_DONE;
+	return lost ? EXIT_TRY_AGAIN : EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	static struct options opts;
 	char *args[MAX_ARGS];
-	int arg_cnt = 0;
-	bool good;
+	int arg_cnt = 0, code;
 
 	if (!parse(argc, argv, args, &arg_cnt)) {
 		fputs(usage, stderr);
@@ -166,14 +188,12 @@ int main(int argc, char **argv)
 	opts.format = &compare_format;
 	if (!begin(&opts))
 		return EXIT_FAILED;
+	/* What the host has mapped meanwhile is in the way. */
+	mapping_log__drain(check.agent->mappings);
 	agent__run(check.agent);
-	if (check.agent->tracer->skel->bss->truth_lost_cnt)
-		printf("%llu samples found no room\n",
-		       check.agent->tracer->skel->bss->truth_lost_cnt);
-	good = is_good();
-	compare__print(check.compare);
+	code = finish();
 	ring_buffer__free(check.ring);
 	compare__free(check.compare);
 	agent__free(check.agent);
-	return good ? EXIT_DONE : EXIT_FAILED;
+	return code;
 }

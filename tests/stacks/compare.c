@@ -162,6 +162,13 @@ static void print_place(const struct compare *compare, uint32_t i, const char *w
 	       n > 0 ? names[n - 1].offset : 0, place->is_interrupted ? " (interrupted)" : "");
 }
 
+static const char *truth_end(const struct truth_stack *stack)
+{
+	if (stack->is_cut)
+		return "larger than the copy";
+	return stack->error ? stack->error : "complete";
+}
+
 static const char *end_name(uint32_t end)
 {
 	static const char *const names[] = {
@@ -183,7 +190,7 @@ static void print_difference(const struct compare *compare, const struct truth_s
 	       "%u frames, %s\n",
 	       equal, sample->tgid, sample->regs[TRUTH_RSP], sample->regs[TRUTH_RBP],
 	       sample->frame_cnt, end_name(sample->end), stack->cnt,
-	       stack->error ? stack->error : "complete");
+	       truth_end(stack));
 	for (uint32_t i = 0; i < cnt && i < UF_MAX_FRAMES; i++) {
 		struct place probe = {0}, truth = {0};
 		bool both = i < sample->frame_cnt && i < stack->cnt;
@@ -210,7 +217,7 @@ static void print_end(const struct compare *compare, const struct truth_sample *
 
 	printf("%s after %u frames of libdw's %u (%s):\n", end_name(sample->end),
 	       sample->frame_cnt, compare->stack.cnt,
-	       compare->stack.error ? compare->stack.error : "complete");
+	       truth_end(&compare->stack));
 	print_place(compare, sample->frame_cnt - 1, "probe", &place);
 }
 
@@ -248,8 +255,7 @@ void compare__add(struct compare *compare, const struct truth_sample *sample)
 		is_right = equal == sample->frame_cnt && equal == stack->cnt && !stack->error;
 		count_complete(compare, sample, is_right);
 	} else {
-		/* As far as both go. */
-		is_right = equal == sample->frame_cnt || equal == stack->cnt;
+		is_right = equal == sample->frame_cnt || (stack->is_cut && equal == stack->cnt);
 		counts->cut += sample->end == UF_END_COMPLETE;
 		counts->wrong_part += !is_right;
 		if (sample->end < UF_END_CNT && counts->ends[sample->end] <= MAX_EXAMPLES &&

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RING_PAGES  64   /* a CPU's ring, in pages; power of two */
+#define RING_PAGES  256  /* a CPU's ring, in pages; power of two */
 #define MAX_CPUS    4096
 #define MAX_RECORD  65536 /* a record's size is 16 bits */
 
