@@ -119,6 +119,14 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/asan/libunfreed.a
 	$(Q)$(CC) $(ASAN) $(USER_CFLAGS) $(USER_CPPFLAGS) $$($(PKG_CONFIG) --cflags check json-c) \
 		-o $@ $< $(BUILD)/asan/libunfreed.a $(LIBS) $$($(PKG_CONFIG) --libs check json-c)
 
+# Our unwind tables against libdw's, row by row, on every file of the system.
+CHECK_TABLES := $(BUILD)/tests/unwind/check_tables
+$(CHECK_TABLES): tests/unwind/check_tables.c $(filter $(BUILD)/user/unwind/%,$(OBJS))
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(USER_CFLAGS) $(USER_CPPFLAGS) -o $@ $< \
+		$(filter $(BUILD)/user/unwind/%,$(OBJS)) $(LIBS)
+
 PROGRAM_CFLAGS := -O1 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls -pthread
 PROGRAM_LIBS := -ldl -lm
 
@@ -197,7 +205,7 @@ stacks: $(CHECK_STACKS) $(STACK_PROGRAMS)
 asan: $(BUILD)/asan/unfreed
 
 test: deps-test
-	$(Q)$(MAKE) --no-print-directory unfreed asan programs stacks check-bpf $(UNIT_TESTS)
+	$(Q)$(MAKE) --no-print-directory unfreed asan programs stacks check-bpf $(CHECK_TABLES) $(UNIT_TESTS)
 	$(Q)tests/run
 
 test-unit: $(UNIT_TESTS)

@@ -28,7 +28,7 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 #include "contract.h"
-#include "unwind_table.h"
+#include "unwind_row.h"
 #include "python.h"
 
 /* From the kernel's errno headers, which cannot be included beside vmlinux.h. */

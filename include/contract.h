@@ -164,7 +164,7 @@ struct uf_stack {
 	__u64 frames[UF_MAX_FRAMES]; /* innermost first: [0] is in the allocator's caller */
 };
 
-/* ---- unwind tables (include/unwind_table.h has their rows) ---- */
+/* ---- unwind tables (include/unwind_row.h has their rows) ---- */
 
 #define UF_MAX_UNWIND_FILES 65536 /* numbers given to files in a trace, 0 to none; power of two */
 

@@ -185,6 +185,16 @@ class Edges(harness.LiveTest):
         self.assert_no_loss(report)
 
 
+    def test_a_failed_reallocarray_leaves_the_block(self):
+        """Also if the product of its arguments is 0 in a machine word."""
+        for gate in ("DONE failing", "DONE free_null", "DONE zero", "DONE aligned"):
+            self.edges.go(gate)
+        report = self.trace(self.edges, "DONE overflow")
+        self.assert_site(report, "overflow_to_zero", 17, 17 * 53, 41, 24)
+        self.assert_live(report, 17, 17 * 53)
+        self.assert_no_loss(report)
+
+
 class Limits(harness.LiveTest):
     """Goal: what does not fit is counted as a loss, by name, and never twice."""
 

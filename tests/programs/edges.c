@@ -28,6 +28,19 @@ static NOINLINE void failing(void)
 		gate_die("a call that must fail did not");
 }
 
+/* n * size is 0 in a machine word, and still an overflow: the blocks stay. */
+static NOINLINE void overflow_to_zero(void)
+{
+	for (int i = 0; i < 41; i++) {
+		void *volatile block = malloc(53);
+
+		if (reallocarray(block, half - 1, 2))
+			gate_die("an overflowing reallocarray succeeded");
+		if (i >= 17)
+			free(block);
+	}
+}
+
 static NOINLINE void free_null(void)
 {
 	for (int i = 0; i < 23; i++)
@@ -83,5 +96,7 @@ int main(void)
 	aligned_alloc_all();
 	aligned_free_most();
 	gate("DONE aligned");
+	overflow_to_zero();
+	gate("DONE overflow");
 	return 0;
 }

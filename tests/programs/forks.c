@@ -7,6 +7,9 @@
  *   orphan      the parent exits; the child passes the gates
  *   serial      101 children, one after another, that free and allocate and exit
  *   many N      N children at a time
+ *   middle      a child of a child; the one between exits before the parent frees
+ *   vfree       a child, and then one by vfork that frees in the parent's memory
+ *   again       the child frees what it inherited and uses the addresses again and again
  *   chain N     a child of a child of ... N deep; the last one frees and allocates
  *   exec        the child executes a new image, which allocates
  *   vfork       the same by vfork; the child allocates before, in the parent's memory
@@ -237,6 +240,89 @@ static void many_mode(long count)
 	gate("DONE many");
 }
 
+/* Inherited from somebody who is not its parent, when that one frees. */
+static void middle_mode(void)
+{
+	pid_t middle, last;
+
+	alloc_shared();
+	gate("DONE shared");
+	middle = fork();
+	if (middle == 0) {
+		if (fork())
+			_exit(0);
+		say_done();
+		wait_turn();
+		free_shared(300, 401);
+		say_done();
+		wait_turn();
+		_exit(0);
+	}
+	waitpid(middle, NULL, 0);
+	last = wait_done();
+	gate("DONE fork %d", (int)last);
+	free_shared(100, 501);
+	alloc_in_parent();
+	gate("DONE parent");
+	give_turn();
+	wait_done();
+	gate("DONE child");
+}
+
+/* The child frees the same blocks later. */
+static void vfree_mode(void)
+{
+	pid_t first, borrower;
+
+	alloc_shared();
+	gate("DONE shared");
+	first = fork();
+	if (first == 0) {
+		say_done();
+		wait_turn();
+		free_shared(0, 211);
+		alloc_in_child();
+		say_done();
+		wait_turn();
+		_exit(0);
+	}
+	wait_done();
+	borrower = vfork();
+	if (borrower == 0) {
+		free_shared(0, 211);
+		alloc_in_vfork_child();
+		_exit(0);
+	}
+	waitpid(borrower, NULL, 0);
+	gate("DONE vfork %d", (int)first);
+	give_turn();
+	wait_done();
+	gate("DONE child");
+}
+
+static void again_mode(void)
+{
+	pid_t pid;
+
+	alloc_shared();
+	gate("DONE shared");
+	pid = fork();
+	if (pid == 0) {
+		for (int i = 0; i < 211; i++) {
+			free(shared[i]);
+			for (int k = 0; k < 7; k++) {
+				sink = malloc(503);
+				free(sink);
+			}
+		}
+		say_done();
+		wait_turn();
+		_exit(0);
+	}
+	wait_done();
+	gate("DONE again %d", (int)pid);
+}
+
 static void chain_mode(long depth)
 {
 	alloc_shared();
@@ -325,6 +411,12 @@ int main(int argc, char **argv)
 		many_mode(gate_arg(argc, argv, 2, 11));
 	else if (!strcmp(mode, "chain"))
 		chain_mode(gate_arg(argc, argv, 2, 3));
+	else if (!strcmp(mode, "middle"))
+		middle_mode();
+	else if (!strcmp(mode, "vfree"))
+		vfree_mode();
+	else if (!strcmp(mode, "again"))
+		again_mode();
 	else if (!strcmp(mode, "exec"))
 		exec_mode(argv, 0);
 	else if (!strcmp(mode, "vfork"))

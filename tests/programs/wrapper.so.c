@@ -3,8 +3,8 @@
  * An interposing allocator for LD_PRELOAD: its functions call the C library's.
  * A program that calls it makes one allocation, not two.
  *
- * wrapper_hook, if the program sets it, is called once, inside the next malloc
- * or free: a place for signals that interrupt an allocator call exactly where
+ * wrapper_hook, if the program sets it, is called once, inside the next malloc,
+ * realloc or free: a place for signals that interrupt an allocator call exactly where
  * a test wants it.
  */
 #define _GNU_SOURCE
@@ -64,6 +64,7 @@ __attribute__((visibility("default"))) void *realloc(void *old, size_t size)
 
 	if (!real_realloc)
 		resolve();
+	run_hook();
 	block = real_realloc(old, size);
 	return block;
 }

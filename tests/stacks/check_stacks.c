@@ -13,9 +13,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "agent/internal.h"
@@ -31,10 +34,12 @@
 
 static const char usage[] =
 	"usage: check_stacks [--every N] [--samples N] [--min-percent P] [--min-complete P]\n"
-	"                    [--seconds N] [unfreed's options] -p PID | -- COMMAND\n"
+	"                    [--seconds N] [--return-probe FILE:OFFSET]... [unfreed's options]\n"
+	"                    -p PID | -- COMMAND\n"
 	"  --every N         take each Nth allocation, besides all new stacks (default 97)\n"
 	"  --samples N       end after N complete stacks; fewer are a failure (default 1000)\n"
 	"  --seconds N       spread them over so long (default 5)\n"
+	"  --return-probe FILE:OFFSET  have another tracer's return probe there as well\n"
 	"  --min-percent P   at least P % of the complete stacks must be equal (default 100)\n"
 	"  --min-complete P  at least P % of all stacks must be complete (default 0)\n";
 
@@ -86,6 +91,28 @@ static int compare_samples(const struct snapshot *snap, FILE *out)
 
 static const struct render_format compare_format = {"compare", "", compare_samples};
 
+/*
+ * A return probe that is none of ours: it replaces return addresses on the stacks that the probe
+ * walks. At file offset "FILE:0xOFFSET", until we end.
+ */
+static bool place_return_probe(char *place)
+{
+	struct perf_event_attr attr = {.size = sizeof(attr), .config = 1 /* a return probe */};
+	FILE *type = fopen("/sys/bus/event_source/devices/uprobe/type", "re");
+	char *colon = strrchr(place, ':');
+
+	if (!type || fscanf(type, "%u", &attr.type) != 1 || !colon)
+		return false;
+	fclose(type);
+	*colon = 0;
+	attr.uprobe_path = (uintptr_t)place;
+	attr.probe_offset = strtoull(colon + 1, NULL, 0);
+	if (syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC) >= 0)
+		return true;
+	perror("check_stacks: return probe");
+	return false;
+}
+
 /* Takes our own options out of argv; the rest is unfreed's, in *args. False: bad usage. */
 static bool parse(int argc, char **argv, char **args, int *arg_cnt)
 {
@@ -105,6 +132,9 @@ static bool parse(int argc, char **argv, char **args, int *arg_cnt)
 			check.samples = strtoull(argv[++i], NULL, 10);
 		else if (!strcmp(argv[i], "--seconds") && value)
 			check.seconds = strtod(argv[++i], NULL);
+		else if (!strcmp(argv[i], "--return-probe") && value &&
+			 place_return_probe(argv[++i]))
+			continue;
 		else if (!strcmp(argv[i], "--min-percent") && value)
 			check.min_percent = strtod(argv[++i], NULL);
 		else if (!strcmp(argv[i], "--min-complete") && value)

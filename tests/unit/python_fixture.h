@@ -5,8 +5,9 @@
 /*
  * The CPython interpreters of this machine: python3.N in $PATH, pyenv's, and those that
  * $UNFREED_TEST_PYTHONS names (paths with ':' between). Each is asked for its version and for
- * its real path, so that wrappers, links and what does not run are left out. There must be
- * one at least: tests that found none would have tested nothing.
+ * its real path, so that wrappers, links and what does not run are left out; those from the
+ * environment may be wrappers (of another root directory's loader). There must be one at
+ * least: tests that found none would have tested nothing.
  */
 #include <check.h>
 #include <glob.h>
@@ -27,7 +28,7 @@ struct test_python {
 static struct test_python pythons[PYTHONS_MAX];
 static int python_cnt;
 
-static void add_python(const char *path)
+static void add_python_as(const char *path, bool is_wrapper)
 {
 	static const char ask[] =
 		"import os, sys; print(hex(sys.hexversion), '%d.%d.%d' % sys.version_info[:3],"
@@ -46,11 +47,23 @@ static void add_python(const char *path)
 	pclose(pipe);
 	if (sscanf(answer, "%x %31s %4095s", &new->hex, new->version, new->path) != 3)
 		return;
+	if (is_wrapper)
+		snprintf(new->path, sizeof(new->path), "%s", path);
 	for (int i = 0; i < python_cnt; i++) {
 		if (!strcmp(pythons[i].path, new->path))
 			return;
 	}
 	python_cnt++;
+}
+
+static void add_python(const char *path)
+{
+	add_python_as(path, false);
+}
+
+static void add_wrapper(const char *path)
+{
+	add_python_as(path, true);
 }
 
 /* python3.N and python3.Nd in a directory. */
@@ -88,7 +101,7 @@ static void find_pythons(void)
 
 	if (python_cnt)
 		return;
-	for_each_in_list(getenv("UNFREED_TEST_PYTHONS"), add_python);
+	for_each_in_list(getenv("UNFREED_TEST_PYTHONS"), add_wrapper);
 	for_each_in_list(getenv("PATH"), add_pythons_in);
 	snprintf(dir, sizeof(dir), "%s/.pyenv/versions/*/bin",
 		 getenv("HOME") ? getenv("HOME") : "");

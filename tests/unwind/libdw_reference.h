@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unwind_table.h>
+#include "unwind_row.h"
 
 struct reference {
 	Elf *elf;

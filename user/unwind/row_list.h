@@ -3,7 +3,7 @@
 #define UNFREED_UNWIND_ROW_LIST_H
 
 #include <stdint.h>
-#include <unwind_table.h> /* of include/; in quotes it would be this folder's */
+#include "unwind_row.h"
 
 /*
  * Rows under construction: strictly ascending offsets, neighbours differ in

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
-#ifndef UNFREED_UNWIND_UNWIND_TABLE_USER_H
-#define UNFREED_UNWIND_UNWIND_TABLE_USER_H
+#ifndef UNFREED_UNWIND_UNWIND_TABLE_H
+#define UNFREED_UNWIND_UNWIND_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <unwind_table.h> /* of include/; in quotes it would be this folder's */
+#include "unwind_row.h"
 
 /*
  * From an ELF file's .eh_frame and .debug_frame to a compact table of unwind
- * rows (include/unwind_table.h), sorted by file offset, all executable
+ * rows (include/unwind_row.h), sorted by file offset, all executable
  * segments in one. The file is hostile input.
  */
 

@@ -4,10 +4,12 @@
  * frameless SECONDS: allocates at the end of call paths of all shapes that a
  * C compiler makes without frame pointers: recursion, frames of variable size
  * (these do have one), many saved registers, callbacks through libc, tail
- * calls, threads, and a signal handler that interrupts anything of this.
+ * calls, calls that do not return, threads, and a signal handler that
+ * interrupts code with and without a frame pointer.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -119,6 +121,31 @@ NOINLINE static void aligned_frame(struct pool *pool, unsigned int depth)
 	bytes[depth & 127]++;
 }
 
+__attribute__((noreturn)) NOINLINE static void leave(struct pool *pool, unsigned int depth,
+						     sigjmp_buf out)
+{
+	choose(pool, depth);
+	siglongjmp(out, 1);
+}
+
+/* Ends with a call: the return address is already the next function's. */
+__attribute__((noreturn)) NOINLINE static void end_with_call(struct pool *pool, unsigned int depth,
+							     sigjmp_buf out)
+{
+	volatile char bytes[200];
+
+	bytes[depth] = 1;
+	leave(pool, depth, out);
+}
+
+NOINLINE static void not_returning(struct pool *pool, unsigned int depth)
+{
+	sigjmp_buf out;
+
+	if (!sigsetjmp(out, 0))
+		end_with_call(pool, depth, out);
+}
+
 static __thread struct pool *sorting;
 static __thread unsigned int sorting_depth;
 
@@ -163,7 +190,7 @@ NOINLINE static void print(struct pool *pool, unsigned int depth)
 
 static shape_fn *const shapes[] = {
 	variable_frame, many_registers, large_frame, aligned_frame,
-	through_libc,	tail_call,	variable_frame, many_registers,
+	through_libc,	tail_call,	not_returning,	many_registers,
 };
 
 NOINLINE static void choose(struct pool *pool, unsigned int depth)
@@ -192,7 +219,7 @@ static void block_signal(int how)
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGPROF);
+	sigaddset(&set, SIGALRM);
 	pthread_sigmask(how, &set, NULL);
 }
 
@@ -202,14 +229,24 @@ NOINLINE static long compute(long n)
 	return n < 2 ? n : compute(n - 1) + (compute(n - 2) ^ n);
 }
 
+/* The same where the frame is found by rbp, and with calls through a stub of .plt. */
+NOINLINE static long compute_variable(long n)
+{
+	char *volatile text = __builtin_alloca(n + 20);
+
+	strcpy(text, "some text");
+	return n < 2 ? (long)strlen(text) : compute_variable(n - 1) + compute_variable(n - 2);
+}
+
 static void *work(void *arg)
 {
 	struct pool pool = {.random = (uintptr_t)arg};
 
 	while (!is_over) {
-		for (int i = 0; i < 100; i++)
+		for (int i = 0; i < 20; i++)
 			choose(&pool, next_random(&pool) % 12);
-		usleep(10000);
+		/* The signal handler's stacks are to be a good part of all. */
+		usleep(20000);
 	}
 	for (int i = 0; i < KEPT; i++)
 		free(pool.blocks[i]);
@@ -218,7 +255,7 @@ static void *work(void *arg)
 
 int main(int argc, char **argv)
 {
-	struct itimerval timer = {{0, 300}, {0, 300}};
+	struct itimerval timer = {{0, 1000}, {0, 1000}};
 	time_t end = time(NULL) + (argc > 1 ? atoi(argv[1]) : 10);
 	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 	pthread_t threads[THREADS];
@@ -226,13 +263,13 @@ int main(int argc, char **argv)
 	block_signal(SIG_BLOCK);
 	for (uintptr_t i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, work, (void *)(i + 1));
-	sigaction(SIGPROF, &action, NULL);
-	setitimer(ITIMER_PROF, &timer, NULL);
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
 	while (time(NULL) < end) {
 		volatile long result;
 
 		block_signal(SIG_UNBLOCK);
-		result = compute(22);
+		result = compute(18) + compute_variable(15);
 		block_signal(SIG_BLOCK);
 		(void)result;
 	}

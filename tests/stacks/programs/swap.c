@@ -5,6 +5,7 @@
  * They come to the same address, and their frames have different sizes: rows of the other one
  * give a wrong stack. Says on stderr how often they did come to the same address; fails if never.
  */
+#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <libgen.h>
 #include <limits.h>

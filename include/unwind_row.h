@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
-#ifndef UNFREED_UNWIND_TABLE_H
-#define UNFREED_UNWIND_TABLE_H
+#ifndef UNFREED_UNWIND_ROW_H
+#define UNFREED_UNWIND_ROW_H
 
 /*
  * The unwind tables that user/unwind builds from .eh_frame and bpf/ walks
