@@ -141,35 +141,38 @@ static __always_inline void settle_old_block(struct pending_call *call, __u64 re
 static __always_inline void alloc_return(struct pt_regs *ctx)
 {
 	struct thread_state *thread = thread_state_get(false);
-	struct pending_call call = {};
+	struct pending_call *call;
 	struct uf_process *process;
 	struct uf_block_key key = {};
 	struct uf_block block = {};
 	__u64 result = PT_REGS_RC(ctx);
 
-	if (!thread || !thread->depth || !thread_pop_call(thread, PT_REGS_SP(ctx), &call))
+	if (!thread || !thread->depth)
 		return;
-	if (call.func == UF_POSIX_MEMALIGN) {
+	call = thread_pop_call(thread, PT_REGS_SP(ctx));
+	if (!call)
+		return;
+	if (call->func == UF_POSIX_MEMALIGN) {
 		bool failed = (__u32)result;
 
 		result = 0;
-		if (!failed && bpf_probe_read_user(&result, sizeof(result), (void *)call.address))
+		if (!failed && bpf_probe_read_user(&result, sizeof(result), (void *)call->address))
 			loss_add(RESULT_UNREADABLE, 1);
 	}
-	settle_old_block(&call, result);
+	settle_old_block(call, result);
 	if (!result) {
-		if (!call.has_old || call.size_bytes)
+		if (!call->has_old || call->size_bytes)
 			stats_add(failed_alloc_cnt, 1);
 		return;
 	}
 	process = current_process();
-	if (!process || process->image != call.image || !size_is_wanted(call.size_bytes))
+	if (!process || process->image != call->image || !size_is_wanted(call->size_bytes))
 		return;
-	if (!site_here(ctx, thread, call.image, &block.site))
+	if (!site_here(ctx, thread, call->image, &block.site))
 		return;
 	key.address = result;
-	key.image = call.image;
-	block.size_bytes = call.size_bytes;
+	key.image = call->image;
+	block.size_bytes = call->size_bytes;
 	block.epoch = *(volatile __u32 *)&current_epoch;
 	block.fork_gen = process->fork_gen;
 	live_add(&key, &block);

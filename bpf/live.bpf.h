@@ -20,22 +20,32 @@
  *
  * fork_gen 0 in a handed-down entry makes it older than all forks of its new
  * owner, so grandchildren find it as well.
+ *
+ * Keys and values that come as arguments of a global function are copied to the
+ * stack before a map helper gets them: before 6.2 the verifier takes no other
+ * memory of unknown origin there.
+ *
+ * Errors of map updates are looked at as int: before 6.4 (kernel commit d7ba4cc900bf)
+ * the upper half of what the helper returns is undefined when it fails.
  */
 
 /* Hands the block at key->address, about to leave its image, to the heirs that have it too. */
 __noinline int live_hand_down(struct uf_block_key *key, struct uf_block *block)
 {
 	struct uf_image *image;
+	uf_image_id id;
 
 	if (!key || !block)
 		return 0;
-	image = bpf_map_lookup_elem(&images, &key->image);
+	id = key->image;
+	image = bpf_map_lookup_elem(&images, &id);
 	if (!image)
 		return 0;
 	for (int i = 0; i < UF_MAX_HEIRS; i++) {
 		struct uf_block copy = {.size_bytes = block->size_bytes, .epoch = block->epoch};
 		struct uf_block_key heir_key = {.address = key->address};
 		struct uf_image *heir;
+		int err;
 
 		heir_key.image = image->heirs[i];
 		if (!heir_key.image)
@@ -45,7 +55,8 @@ __noinline int live_hand_down(struct uf_block_key *key, struct uf_block *block)
 			continue;
 		if (!site_of_heir(block->site, heir_key.image, &copy.site))
 			continue;
-		if (bpf_map_update_elem(&live, &heir_key, &copy, BPF_NOEXIST) == -E2BIG)
+		err = bpf_map_update_elem(&live, &heir_key, &copy, BPF_NOEXIST);
+		if (err == -E2BIG)
 			loss_add(LIVE_TABLE_FULL, 1);
 	}
 	return 0;
@@ -56,11 +67,13 @@ __noinline int live_find_inherited(struct uf_block_key *key, struct uf_block *ou
 {
 	struct uf_block_key ancestor_key = {};
 	struct uf_image *image;
+	uf_image_id id;
 
 	if (!key || !out)
 		return false;
+	id = key->image;
 	ancestor_key.address = key->address;
-	image = bpf_map_lookup_elem(&images, &key->image);
+	image = bpf_map_lookup_elem(&images, &id);
 	for (int i = 0; i < UF_MAX_LINEAGE; i++) {
 		struct uf_block *block;
 		__u32 fork_gen, site;
@@ -75,7 +88,7 @@ __noinline int live_find_inherited(struct uf_block_key *key, struct uf_block *ou
 			if (block->site == UF_SITE_TOMBSTONE || block->fork_gen >= fork_gen)
 				return false;
 			*out = *block;
-			if (!site_of_heir(block->site, key->image, &site))
+			if (!site_of_heir(block->site, id, &site))
 				return false;
 			out->site = site;
 			return true;
@@ -144,34 +157,37 @@ static __always_inline bool live_take(struct uf_process *process, struct uf_bloc
 }
 
 /* Enters a new block and counts it at its site. */
-__noinline int live_add(struct uf_block_key *key, struct uf_block *block)
+__noinline int live_add(struct uf_block_key *at, struct uf_block *new)
 {
-	struct uf_block *old, gone;
-	long err;
+	struct uf_block *old, gone, block;
+	struct uf_block_key key;
+	int err;
 
-	if (!key || !block)
+	if (!at || !new)
 		return 0;
-	err = bpf_map_update_elem(&live, key, block, BPF_NOEXIST);
+	key = *at;
+	block = *new;
+	err = bpf_map_update_elem(&live, &key, &block, BPF_NOEXIST);
 	if (err == -EEXIST) {
-		old = bpf_map_lookup_elem(&live, key);
+		old = bpf_map_lookup_elem(&live, &key);
 		if (old) {
 			gone = *old;
 			if (gone.site == UF_SITE_TOMBSTONE) {
-				block->inherited_address = 1;
+				block.inherited_address = 1;
 			} else {
 				/* The allocator handed it out again, so it was freed unseen. */
-				block->inherited_address = gone.inherited_address;
+				block.inherited_address = gone.inherited_address;
 				site_remove_block(&gone);
 				loss_add(MISSED_FREE, 1);
 			}
 		}
-		err = bpf_map_update_elem(&live, key, block, BPF_ANY);
+		err = bpf_map_update_elem(&live, &key, &block, BPF_ANY);
 	}
 	if (err) {
 		loss_add(LIVE_TABLE_FULL, 1);
 		return 0;
 	}
-	site_add_block(block);
+	site_add_block(&block);
 	return 0;
 }
 

@@ -3,8 +3,8 @@
 #define UNFREED_MAPPING_BPF_H
 
 /*
- * Which file is mapped at a program counter: bpf_find_vma(), and a cache of
- * its answers.
+ * Which file is mapped at a program counter: bpf_find_vma(), or before 5.17 a
+ * search of our own, and a cache of the answers.
  *
  * An answer holds until the address space changes, and a stale one gives a
  * wrong stack (two libraries that take turns at one address). Where the kernel
@@ -75,50 +75,111 @@ static __always_inline __u32 mapping_generation(struct mm_struct *mm)
 }
 
 struct found_vma {
-	struct mapping mapping;
+	struct cached_mapping fresh;
 	struct uf_file_key file;
-	__u32 has_file;
 };
 
+/* Reads by BPF_CORE_READ, for search_vma() has no pointer that the verifier trusts. */
 static long copy_vma(struct task_struct *task, struct vm_area_struct *vma, struct found_vma *found)
 {
-	struct file *file = vma->vm_file;
+	struct mapping *mapping = &found->fresh.mapping;
+	struct file *file = BPF_CORE_READ(vma, vm_file);
 
-	found->mapping.start = vma->vm_start;
-	found->mapping.end = vma->vm_end;
-	found->mapping.bias = vma->vm_start - (vma->vm_pgoff << 12);
+	mapping->start = BPF_CORE_READ(vma, vm_start);
+	mapping->end = BPF_CORE_READ(vma, vm_end);
+	mapping->bias = mapping->start - (BPF_CORE_READ(vma, vm_pgoff) << 12);
 	if (file) {
-		struct inode *inode = file->f_inode;
+		struct inode *inode = BPF_CORE_READ(file, f_inode);
 
-		found->file.inode = inode->i_ino;
-		found->file.generation = inode->i_generation;
-		found->file.dev = inode->i_sb->s_dev;
-		found->has_file = 1;
+		found->file.inode = BPF_CORE_READ(inode, i_ino);
+		found->file.generation = BPF_CORE_READ(inode, i_generation);
+		found->file.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+		return 0;
 	}
 #if defined(__TARGET_ARCH_x86)
-	else if ((__u64)task->mm->context.vdso == vma->vm_start) {
-		found->mapping.bias = vma->vm_start;
+	if ((__u64)task->mm->context.vdso == mapping->start) {
+		mapping->bias = mapping->start;
 		found->file.inode = UF_VDSO_INODE;
-		found->has_file = 1;
+		return 0;
 	}
 #endif
+	mapping->is_anonymous = 1;
 	return 0;
 }
 
-/* Asks user space for a file's table. */
+enum bpf_func_id___find_vma {
+	BPF_FUNC_find_vma___find_vma = 180,
+};
+
+/* Before 6.1 the mappings are in a red-black tree. */
+struct rb_node___tree {
+	struct rb_node___tree *rb_right, *rb_left;
+} __attribute__((preserve_access_index));
+struct rb_root___tree {
+	struct rb_node___tree *rb_node;
+} __attribute__((preserve_access_index));
+struct mm_struct___tree {
+	struct rb_root___tree mm_rb;
+} __attribute__((preserve_access_index));
+struct vm_area_struct___tree {
+	struct rb_node___tree vm_rb;
+} __attribute__((preserve_access_index));
+
+#define MAX_VMA_TREE_DEPTH 34 /* of 65,536 mappings, the most that a process has by default */
+
+/*
+ * Without bpf_find_vma() (5.15, 5.16). Nothing holds the tree still meanwhile: another thread's
+ * mmap may hide the mapping from this search, which ends the stack as it does when bpf_find_vma()
+ * is kept waiting. What is found does contain pc.
+ */
+static __always_inline long search_vma(struct task_struct *task, __u64 pc, struct found_vma *found)
+{
+	struct mm_struct___tree *mm = (void *)task->mm;
+	struct rb_node___tree *node = BPF_CORE_READ(mm, mm_rb.rb_node);
+
+	for (int i = 0; node && i < MAX_VMA_TREE_DEPTH; i++) {
+		struct vm_area_struct *vma = (void *)node -
+			bpf_core_field_offset(struct vm_area_struct___tree, vm_rb);
+
+		if (pc < BPF_CORE_READ(vma, vm_start)) {
+			node = BPF_CORE_READ(node, rb_left);
+		} else if (pc >= BPF_CORE_READ(vma, vm_end)) {
+			node = BPF_CORE_READ(node, rb_right);
+		} else {
+			copy_vma(task, vma, found);
+			return pc >= found->fresh.mapping.start &&
+			       pc < found->fresh.mapping.end ? 0 : -EBUSY;
+		}
+	}
+	return -ENOENT;
+}
+
+static __always_inline long find_vma(struct task_struct *task, __u64 pc, struct found_vma *found)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id___find_vma, BPF_FUNC_find_vma___find_vma))
+		return bpf_find_vma(task, pc, copy_vma, found, 0);
+	if (bpf_core_field_exists(struct mm_struct___tree, mm_rb))
+		return search_vma(task, pc, found);
+	return -ENOENT;
+}
+
+/* Asks user space for a file's table. (Written in place: the stack is short down here.) */
 static __always_inline void want_file(const struct uf_file_key *key, __u64 address, bool all_rows)
 {
-	struct uf_event event = {
-		.type = UF_EVENT_FILE_WANTED,
-		.tgid = bpf_get_current_pid_tgid() >> 32,
-		.file = *key,
-		.address = address,
-		.time_ns = bpf_ktime_get_ns(),
-		.want_all_rows = all_rows,
-	};
+	struct uf_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
-	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
+	if (!event) {
 		loss_add(EVENTS_FULL, 1);
+		return;
+	}
+	__builtin_memset(event, 0, sizeof(*event));
+	event->type = UF_EVENT_FILE_WANTED;
+	event->tgid = bpf_get_current_pid_tgid() >> 32;
+	event->file = *key;
+	event->address = address;
+	event->time_ns = bpf_ktime_get_ns();
+	event->want_all_rows = all_rows;
+	bpf_ringbuf_submit(event, 0);
 }
 
 /* The number of a file; 0 if it has none yet: then user space is told, once. */
@@ -138,36 +199,35 @@ static __always_inline __u32 file_number(const struct uf_file_key *key, __u64 ad
 static __always_inline int mapping_find(struct mapping *out, uf_image_id image, __u64 pc)
 {
 	struct mapping_key key = {.page = pc >> MAPPING_PAGE_BITS, .image = image};
-	struct cached_mapping *cached = bpf_map_lookup_elem(&mapping_cache, &key), fresh = {};
+	struct cached_mapping *cached = bpf_map_lookup_elem(&mapping_cache, &key);
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct found_vma found = {};
+	struct cached_mapping *fresh = &found.fresh;
 	long err;
 
-	fresh.generation = mapping_generation(task->mm);
-	fresh.exec_pages = task->mm->exec_vm;
+	fresh->generation = mapping_generation(task->mm);
+	fresh->exec_pages = task->mm->exec_vm;
 	if (cached && (pc < cached->mapping.start || pc >= cached->mapping.end))
 		cached = NULL;
-	if (cached && cached->generation == fresh.generation && fresh.generation) {
+	if (cached && cached->generation == fresh->generation && fresh->generation) {
 		*out = cached->mapping;
 		return 0;
 	}
-	err = bpf_find_vma(task, pc, copy_vma, &found, 0);
+	err = find_vma(task, pc, &found);
 	if (err == -EBUSY) {
-		if (!cached || cached->exec_pages != fresh.exec_pages)
+		if (!cached || cached->exec_pages != fresh->exec_pages)
 			return -UF_END_BUSY;
 		*out = cached->mapping;
 		return 0;
 	}
 	if (err)
 		return -UF_END_NO_MAPPING;
-	if (found.has_file)
-		found.mapping.file = file_number(&found.file, pc);
-	found.mapping.is_anonymous = !found.has_file;
-	*out = found.mapping;
-	fresh.mapping = found.mapping;
+	if (!fresh->mapping.is_anonymous)
+		fresh->mapping.file = file_number(&found.file, pc);
+	*out = fresh->mapping;
 	/* A file without a number gets one soon: ask again. */
-	if (found.mapping.file || found.mapping.is_anonymous)
-		bpf_map_update_elem(&mapping_cache, &key, &fresh, BPF_ANY);
+	if (fresh->mapping.file || fresh->mapping.is_anonymous)
+		bpf_map_update_elem(&mapping_cache, &key, fresh, BPF_ANY);
 	return 0;
 }
 

@@ -121,6 +121,8 @@ static __always_inline int walk_by_fp(struct thread_state *thread)
 		if (!record.return_address)
 			return UF_END_COMPLETE;
 		pc = real_return_address(&thread->walk, record.return_address, fp + 8);
+		if (!pc)
+			return UF_END_READ_FAULT;
 		floor = fp + sizeof(record);
 		fp = record.next;
 	}

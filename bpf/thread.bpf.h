@@ -207,24 +207,25 @@ static __always_inline struct pending_call *thread_push_call(struct thread_state
 	return call;
 }
 
-/* The pending call that returns with sp, taken off with all above it; false if there is none. */
-static __always_inline bool thread_pop_call(struct thread_state *thread, __u64 sp,
-					    struct pending_call *out)
+/*
+ * The pending call that returns with sp, taken off with all above it; NULL if there is none. It
+ * stays readable until the thread's next call. (Not copied: the stack is short, and a walk is next.)
+ */
+static __always_inline struct pending_call *thread_pop_call(struct thread_state *thread, __u64 sp)
 {
 	for (int i = MAX_PENDING_CALLS - 1; i >= 0; i--) {
 		struct pending_call *call = thread_call(thread, i);
 
 		if ((__u32)i >= thread->depth || call->sp + RETURN_SP_DELTA != sp)
 			continue;
-		*out = *call;
 		for (int above = i + 1; above < MAX_PENDING_CALLS; above++)
 			if ((__u32)above < thread->depth)
 				pending_call_abandon(thread_call(thread, above));
 		thread->depth = i;
 		thread->level = i ? call->level : 0;
-		return true;
+		return call;
 	}
-	return false;
+	return NULL;
 }
 
 #endif

@@ -77,7 +77,8 @@ static __always_inline void truth_copy_stack(struct truth_sample *sample, __u64 
 }
 
 /* The stack that thread has just walked. */
-static __always_inline void truth_take(struct pt_regs *ctx, struct thread_state *thread, bool is_new)
+static __always_inline void truth_take(struct pt_regs *ctx, struct thread_state *thread,
+				       bool is_new)
 {
 	__u32 every = *(volatile __u32 *)&truth_every;
 	struct truth_sample *sample;

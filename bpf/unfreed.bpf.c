@@ -32,6 +32,7 @@
 #include "python.h"
 
 /* From the kernel's errno headers, which cannot be included beside vmlinux.h. */
+#define ENOENT 2
 #define E2BIG  7
 #define EBUSY  16
 #define EEXIST 17

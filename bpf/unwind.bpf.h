@@ -119,7 +119,7 @@ static __always_inline __u32 unwind_rule(const volatile struct uf_unwind_file *f
 	return word ? *word >> 32 : 0;
 }
 
-/* A return address just read from slot, or what belongs there in place of a trampoline. */
+/* A return address just read from slot, or what a trampoline stands for; 0: unknown. */
 static __always_inline __u64 real_return_address(const struct walk *walk, __u64 address, __u64 slot)
 {
 	if (walk->trampoline && address == walk->trampoline)
@@ -127,10 +127,21 @@ static __always_inline __u64 real_return_address(const struct walk *walk, __u64 
 	return address;
 }
 
-/* The caller's frame by frame pointer. 0, or the end. */
+/* Goes on at a return address just read from slot. -1, or the end. */
+static __always_inline int return_to(struct walk *walk, __u64 address, __u64 slot)
+{
+	walk->pc = real_return_address(walk, address, slot);
+	walk->after_call = 1;
+	if (walk->pc)
+		return -1;
+	return address ? UF_END_READ_FAULT : UF_END_COMPLETE;
+}
+
+/* The caller's frame by frame pointer. -1, or the end. */
 static __always_inline int step_by_fp(struct walk *walk, int otherwise)
 {
 	__u64 bp, pc;
+	int end;
 
 	if (cfg_stack_mode != UF_STACK_AUTO)
 		return otherwise;
@@ -140,11 +151,10 @@ static __always_inline int step_by_fp(struct walk *walk, int otherwise)
 		return otherwise;
 	if (!read_stack(walk, walk->bp, &bp) || !read_stack(walk, walk->bp + 8, &pc))
 		return UF_END_READ_FAULT;
-	walk->pc = real_return_address(walk, pc, walk->bp + 8);
+	end = return_to(walk, pc, walk->bp + 8);
 	walk->sp = walk->bp + 16;
 	walk->bp = bp;
-	walk->after_call = 1;
-	return walk->pc ? -1 : UF_END_COMPLETE;
+	return end;
 }
 
 /* From a signal trampoline's frame to the interrupted one: rsp is at the ucontext. */
@@ -235,10 +245,8 @@ static __always_inline int step_by_rule(struct walk *walk, __u32 rule)
 		return UF_END_STUCK;
 	if (!read_stack(walk, cfa - 8, &pc))
 		return UF_END_READ_FAULT;
-	walk->pc = real_return_address(walk, pc, cfa - 8);
 	walk->sp = cfa;
-	walk->after_call = 1;
-	return walk->pc ? -1 : UF_END_COMPLETE;
+	return return_to(walk, pc, cfa - 8);
 }
 
 /* Asks user space for the rows between calls, where a signal interrupted the mapping's code. */

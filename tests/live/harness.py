@@ -131,10 +131,16 @@ def kill_descendants():
     return killed
 
 
-def rss_bytes(pid):
-    """Resident memory of a process."""
+def anon_bytes(pid):
+    """Resident memory of a process that is its own. The kernel's tables that it maps are not."""
     with open(f"/proc/{pid}/status", encoding="ascii") as text:
-        return int(re.search(r"VmRSS:\s+(\d+) kB", text.read()).group(1)) * 1024
+        return int(re.search(r"RssAnon:\s+(\d+) kB", text.read()).group(1)) * 1024
+
+
+def mapping_count(pid):
+    """Mappings of a process."""
+    with open(f"/proc/{pid}/maps", "rb") as text:
+        return len(text.readlines())
 
 
 def fd_count(pid):

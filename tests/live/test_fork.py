@@ -125,7 +125,7 @@ class Fork(harness.LiveTest):
         sites = [site for site in harness.find_sites(report, "alloc_shared")
                  if site["pid"] == child]
         count = sum(site["live_count"] for site in sites)
-        # What could not be kept may be missing; there are never fewer than that, nor less than none.
+        # What could not be kept may be missing, but never more than that.
         self.assertTrue(SHARED - 211 <= count <= SHARED, harness.describe(report))
         self.assertEqual(sum(site["live_bytes"] for site in sites), count * SIZE)
         for site in report["sites"]:
@@ -201,6 +201,20 @@ class Fork(harness.LiveTest):
                                   if site["pid"] == victim.pid], [10007],
                                  harness.describe(report))
                 self.assert_no_loss(report)
+
+    def test_children_forked_in_the_middle_of_other_threads_calls(self):
+        """Each has what had been allocated, but for the calls that were under way."""
+        victim = self.victim("churn", "growing", 2)
+        tool = self.unfreed("-p", victim.pid, "--follow")
+        numbers = victim.go("DONE growing")
+        report = tool.last_report()
+        for pid, ended, begun in zip(numbers[::3], numbers[1::3], numbers[2::3]):
+            count, size = harness.sums(harness.find_sites(report, "grow", pid=pid))
+            self.assertTrue(ended <= count <= begun, (pid, ended, count, begun))
+            self.assertEqual(size, count * 701)
+        self.assertEqual(numbers[-3], victim.pid)
+        self.assertEqual(len(numbers), 3 * 24)
+        self.assert_no_loss(report)
 
     def test_many_children_at_a_time(self):
         report = self.many(11)

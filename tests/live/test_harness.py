@@ -25,8 +25,9 @@ def report_of(*sites, losses=None):
     return {"losses": losses or {}, "totals": {"live_count": sum(site[1] for site in sites),
                                                "live_bytes": sum(site[2] for site in sites)},
             "sites": [{"pid": 1, "live_count": count, "live_bytes": size, "alloc_count": count,
-                       "free_count": 0, "stack_end": "complete", "frames": [{"function": function, "line": 7, "module": ""},
-                                                   {"function": "main", "line": 9, "module": ""}]}
+                       "free_count": 0, "stack_end": "complete",
+                       "frames": [{"function": function, "line": 7, "module": ""},
+                                  {"function": "main", "line": 9, "module": ""}]}
                       for function, count, size in sites]}
 
 

@@ -272,7 +272,7 @@ class Ages(harness.LiveTest):
         tool = self.unfreed("-p", victim.pid)
         victim.go("DONE a")
         victim.go("DONE b")
-        time.sleep(2.5)
+        time.sleep(2.8)
         victim.go("DONE c")
         report = tool.last_report()
         site = self.site_by(report, "batch_a")

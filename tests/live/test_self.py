@@ -17,15 +17,16 @@ class Flat(harness.LiveTest):
     """The tool's own memory and files."""
 
     def watch(self, tool, seconds):
-        """The fewest resident bytes and open files of each second, after some warm-up: while it
-        makes a report it has some of both for a moment."""
+        """The fewest bytes, open files and mappings of each second, after some warm-up: while it
+        makes a report it has some of each for a moment."""
         time.sleep(1.5)
         seen = []
         for _ in range(seconds):
             samples = []
             for _ in range(20):
                 time.sleep(0.05)
-                samples.append((harness.rss_bytes(tool.pid), harness.fd_count(tool.pid)))
+                samples.append((harness.anon_bytes(tool.pid), harness.fd_count(tool.pid),
+                                harness.mapping_count(tool.pid)))
             seen.append(tuple(min(column) for column in zip(*samples)))
         return seen
 
@@ -38,9 +39,9 @@ class Flat(harness.LiveTest):
     def check_flat(self, tool, seconds):
         """Nothing grows."""
         seen = self.watch(tool, seconds)
-        grown = max(rss for rss, _ in seen) - seen[0][0]
-        self.assertLessEqual(grown, SLACK_BYTES, f"resident memory: {seen[::10]}")
-        self.assertLessEqual(max(fds for _, fds in seen), seen[0][1], f"open files: {seen[::10]}")
+        grown = [max(column) - column[0] for column in zip(*seen)]
+        self.assertLessEqual(grown[0], SLACK_BYTES, f"bytes, files, mappings: {seen[::10]}")
+        self.assertEqual(grown[1:], [0, 0], f"bytes, files, mappings: {seen[::10]}")
         self.assertGreater(len(tool.reports()), seconds * 10)
 
     def test_reports_cost_no_memory(self):
@@ -90,7 +91,8 @@ class Sanitized(harness.LiveTest):
 
     def test_attaching_and_reporting(self):
         victim = self.victim("symbols", harness.program("plugin.so"))
-        self.session("-p", victim.pid, victim=victim, gates=["DONE load", "DONE leaks", "DONE unload"])
+        self.session("-p", victim.pid, victim=victim,
+                     gates=["DONE load", "DONE leaks", "DONE unload"])
 
     def test_a_command_and_its_children(self):
         self.session("--follow", command=[harness.program("forks"), "serial"])

@@ -15,7 +15,6 @@ import stacks
 from stacks import LIBC, START, outline, plain_name
 from test_accounting import SITES
 
-SWAP_S = 10
 PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 
 
@@ -114,9 +113,12 @@ class Others(stacks.StackTest):
                          [("complete", "leak", "tail_callee", "tail", "main", *START)])
 
     def test_more_return_probes_than_are_looked_through(self):
-        """41 deep: whole, or cut and said to be; the kernel itself stops at 64."""
+        """41 deep: whole, or cut and said to be. 300 deep the kernel takes no more of them, not
+        even ours: that call's return is not seen, and it is said."""
         report, hits = self.with_probes("recursion_step")
         self.assertGreater(hits["recursion_step"], 41)
+        blocks = sum(self.stacks(report, 1000).values())
+        self.assertEqual(blocks + report["losses"].get("call_abandoned", 0), 23)
         whole = ["leak", *41 * ["recursion_step"], "recursion", "main", *START]
         for end, *names in self.stacks_of(report, "recursion_step"):
             if end == "complete":
@@ -127,7 +129,7 @@ class Others(stacks.StackTest):
     def test_another_trace_with_return_probes_at_the_same_places(self):
         """A second tool, attached in another way, with the outer malloc and the inner one."""
         wrapper = harness.program("wrapper.so")
-        for mode in ("session", "multi", "perf"):
+        for mode in ("multi", "perf"):
             with self.attached_by(mode) as args:
                 victim = self.victim("sites", preload=wrapper)
                 tools = [self.unfreed("-p", victim.pid, "-O", wrapper),
@@ -214,10 +216,10 @@ class Modes(stacks.StackTest):
 class Moving(stacks.StackTest):
     """Libraries that take turns at one address."""
 
-    def check_swap(self, threads):
+    def check_swap(self, threads, seconds):
         """Whatever a stack has of its frames is right; every block is there."""
         libs = [harness.program(name) for name in ("swap_a.so", "swap_b.so")]
-        victim = self.victim("swap", *libs, SWAP_S, threads)
+        victim = self.victim("swap", *libs, seconds, threads)
         tool = self.unfreed("-p", victim.pid, interval="1s")
         a_turns, b_turns, same, busy = victim.go("DONE swap")
         print(f"     {a_turns + b_turns} turns, {same} at the address of the other library")
@@ -245,10 +247,10 @@ class Moving(stacks.StackTest):
         self.assertGreater(whole, 0)
 
     def test_two_libraries_take_turns_at_one_address(self):
-        self.check_swap(0)
+        self.check_swap(0, 3)
 
     def test_two_libraries_take_turns_while_another_thread_changes_the_mappings(self):
-        self.check_swap(1)
+        self.check_swap(1, 10)
 
 
 class Workers(stacks.StackTest):

@@ -131,7 +131,8 @@ class Symbols(harness.LiveTest):
 
     def test_odd_file_names_do_no_harm(self):
         """Reports stay JSON, and no escape sequence reaches a terminal."""
-        for name in (b'q"uote\\', b"esc\x1b[31m", b"line\nbreak", b"not utf-8 \xff\xfe", b"\xc3\xa9"):
+        for name in (b'q"uote\\', b"esc\x1b[31m", b"line\nbreak", b"not utf-8 \xff\xfe",
+                     b"\xc3\xa9"):
             with self.subTest(name=name):
                 path = os.path.join(os.fsencode(self.folder), name)
                 shutil.copy(harness.program("symbols"), path)

@@ -38,12 +38,12 @@ class Threads(harness.LiveTest):
                 self.assert_no_loss(report)
 
     def test_addresses_that_come_again_at_once(self):
-        victim = self.victim("churn", "pairs", 4, 500009)
+        victim = self.victim("churn", "pairs", 4, 200003)
         report = self.trace(victim, "DONE pairs")
         self.assert_site(report, "keep_after_pairs", 44, 44 * 48, 44, 0)
         self.assert_no_site(report, "pairs")
         self.assert_no_site(report, "hand_over")
-        self.assertGreaterEqual(report["totals"]["alloc_count"], 4 * (500009 + 500009 // 8))
+        self.assertGreaterEqual(report["totals"]["alloc_count"], 4 * (200003 + 200003 // 8))
         self.assert_no_loss(report)
 
 

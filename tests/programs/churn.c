@@ -6,17 +6,22 @@
  *                              block freed, the threads joined. Then it leaks 10,007.
  *   churn forking THREADS      the same, and 53 children while it is busy, which allocate,
  *                              free what they can of their inheritance, and exit
+ *   churn growing THREADS      threads that only allocate, and 23 children meanwhile, which stay
  *   churn pairs THREADS PAIRS  PAIRS pairs a thread of one size class, so that the
  *                              same addresses come again at once, from every thread
  *   churn exit THREADS         _exit(0) while the threads are inside malloc and free
  *   churn steady THREADS       one pair a millisecond and thread, from 7 sites, until
  *                              told: a long-lived service
  *
- * In pairs mode every thread keeps 11 blocks.
+ * In pairs mode every thread keeps 11 blocks. In growing mode "DONE growing" is
+ * followed by triples: a process, and how many calls had ended and begun when
+ * it was forked; the last is the parent itself.
  */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include "gate.h"
 
@@ -99,9 +104,14 @@ static void *pairs_thread(void *arg)
 	}
 
 STEADY(0)
-STEADY(1) STEADY(2) STEADY(3) STEADY(4) STEADY(5) STEADY(6)
+STEADY(1)
+STEADY(2)
+STEADY(3)
+STEADY(4)
+STEADY(5)
+STEADY(6)
 
-	static void *steady_thread(void *arg)
+static void *steady_thread(void *arg)
 {
 	static void (*const sites[])(void) = {steady_0, steady_1, steady_2, steady_3,
 					      steady_4, steady_5, steady_6};
@@ -164,6 +174,66 @@ static void pairs_mode(void)
 	gate("DONE pairs");
 }
 
+#define GROWING_CNT 23
+
+static atomic_long begun_cnt, ended_cnt;
+
+static NOINLINE void grow(void)
+{
+	atomic_fetch_add(&begun_cnt, 1);
+	sink = malloc(701);
+	atomic_fetch_add(&ended_cnt, 1);
+}
+
+static void *growing_thread(void *arg)
+{
+	while (!atomic_load_explicit(&stop, memory_order_relaxed))
+		grow();
+	return arg;
+}
+
+/* Forked in the middle of the threads' calls; says what it has in its copy of the memory. */
+static void growing_child(int pipe_end)
+{
+	long numbers[] = {getpid(), ended_cnt, begun_cnt};
+
+	if (write(pipe_end, numbers, sizeof(numbers)) != sizeof(numbers))
+		_exit(98);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		pause();
+}
+
+static void growing_mode(void)
+{
+	char line[2048];
+	int ends[2], len = 0;
+	long numbers[3];
+
+	if (pipe(ends))
+		gate_die("pipe");
+	gate("READY");
+	start(growing_thread);
+	for (int i = 0; i < GROWING_CNT; i++) {
+		usleep(2000);
+		if (fork() == 0)
+			growing_child(ends[1]);
+		if (read(ends[0], numbers, sizeof(numbers)) != sizeof(numbers))
+			gate_die("read");
+		len += snprintf(line + len, sizeof(line) - (size_t)len, " %ld %ld %ld", numbers[0],
+				numbers[1], numbers[2]);
+	}
+	atomic_store(&stop, true);
+	join();
+	len = snprintf(line + len, sizeof(line) - (size_t)len, " %ld %ld %ld\n", (long)getpid(),
+		       (long)ended_cnt, (long)begun_cnt) +
+	      len;
+	if (write(STDOUT_FILENO, "DONE growing", 12) < 0 ||
+	    write(STDOUT_FILENO, line, (size_t)len) < 0)
+		gate_die("write");
+	gate_wait();
+}
+
 static void exit_mode(void)
 {
 	gate("READY");
@@ -190,6 +260,8 @@ int main(int argc, char **argv)
 		gate_die("threads");
 	if (!strcmp(mode, "pairs"))
 		pairs_mode();
+	else if (!strcmp(mode, "growing"))
+		growing_mode();
 	else if (!strcmp(mode, "exit"))
 		exit_mode();
 	else if (!strcmp(mode, "steady"))

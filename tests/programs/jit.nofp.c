@@ -23,13 +23,13 @@ typedef void (*step_fn)(const struct step *step);
 
 /* f(step): calls step->function(step + 1). */
 static const unsigned char framed[] = {
-	0x55,                   /* push %rbp */
-	0x48, 0x89, 0xe5,       /* mov %rsp, %rbp */
-	0x48, 0x8b, 0x07,       /* mov (%rdi), %rax */
+	0x55,			/* push %rbp */
+	0x48, 0x89, 0xe5,	/* mov %rsp, %rbp */
+	0x48, 0x8b, 0x07,	/* mov (%rdi), %rax */
 	0x48, 0x83, 0xc7, 0x08, /* add $8, %rdi */
-	0xff, 0xd0,             /* call *%rax */
-	0x5d,                   /* pop %rbp */
-	0xc3,                   /* ret */
+	0xff, 0xd0,		/* call *%rax */
+	0x5d,			/* pop %rbp */
+	0xc3,			/* ret */
 };
 
 static step_fn jitted;
@@ -69,10 +69,10 @@ static NOIPA void through_compiled_code(void)
 static NOIPA void calls_malloc(void)
 {
 	static const unsigned char code[] = {
-		0x55,             /* push %rbp */
+		0x55,		  /* push %rbp */
 		0x48, 0x89, 0xe5, /* mov %rsp, %rbp */
-		0xff, 0xd6,       /* call *%rsi */
-		0x5d, 0xc3,       /* pop %rbp; ret */
+		0xff, 0xd6,	  /* call *%rsi */
+		0x5d, 0xc3,	  /* pop %rbp; ret */
 	};
 	void *(*allocates)(size_t size, void *(*allocate)(size_t)) =
 		(void *)((char *)jitted + 1024);

@@ -33,6 +33,7 @@ struct place {
 	uint64_t at;
 	uint64_t pc; /* libdw's: the address, in any case */
 	bool is_interrupted;
+	bool is_python; /* at is the code object's address */
 };
 
 struct compare *compare__new(const struct agent *agent)
@@ -81,7 +82,10 @@ static struct place probe_place(const struct compare *compare, uint64_t frame)
 {
 	struct place place = {.is_interrupted = frame & UF_FRAME_INTERRUPTED};
 
-	if (frame & UF_FRAME_IN_FILE) {
+	if (!(frame & UF_FRAME_IN_FILE) && frame & UF_FRAME_PYTHON) {
+		place.is_python = true;
+		place.at = UF_PYTHON_FRAME_CODE(frame);
+	} else if (frame & UF_FRAME_IN_FILE) {
 		place.file = unwinder__file(compare->agent->unwinder, UF_FRAME_FILE(frame));
 		place.at = UF_FRAME_OFFSET(frame);
 	} else {
@@ -128,19 +132,71 @@ static bool places_equal(const struct place *probe, const struct place *truth)
 	       probe->at == truth->at;
 }
 
-/* Frames that are equal, from the innermost on. */
-static uint32_t equal_frames(const struct compare *compare, const struct truth_sample *sample)
+/* How far both go alike, from the innermost frame on. */
+struct match {
+	uint32_t probe, truth;
+};
+
+static bool is_python(const struct truth_sample *sample, uint32_t i)
 {
-	uint32_t i = 0;
+	return i < sample->frame_cnt && !(sample->frames[i] & UF_FRAME_IN_FILE) &&
+	       sample->frames[i] & UF_FRAME_PYTHON;
+}
 
-	for (; i < sample->frame_cnt && i < UF_MAX_FRAMES && i < compare->stack.cnt; i++) {
-		struct place probe = probe_place(compare, sample->frames[i]);
-		struct place truth = truth_place(compare, sample, &compare->stack.frames[i]);
+static bool has_python(const struct truth_sample *sample)
+{
+	for (uint32_t i = 0; i < sample->frame_cnt && i < UF_MAX_FRAMES; i++)
+		if (is_python(sample, i))
+			return true;
+	return false;
+}
 
-		if (!places_equal(&probe, &truth))
+static bool is_eval_loop(const struct compare *compare, uint32_t i)
+{
+	const char *name = truth__symbol(compare->truth, compare->stack.frames[i].pc - 1);
+
+	return name && !strcmp(name, "_PyEval_EvalFrameDefault");
+}
+
+/*
+ * A frame of CPython's evaluation loop is libdw's alone: in its place the probe
+ * has the Python frames that run in it. They are any number; none, if only the
+ * interpreter's own shims are left.
+ */
+static bool match_python(const struct compare *compare, const struct truth_sample *sample,
+			 struct match *match)
+{
+	if (!is_eval_loop(compare, match->truth))
+		return false;
+	match->truth++;
+	while (is_python(sample, match->probe))
+		match->probe++;
+	return true;
+}
+
+static struct match match_frames(const struct compare *compare, const struct truth_sample *sample)
+{
+	const struct truth_stack *stack = &compare->stack;
+	bool with_python = has_python(sample);
+	struct match match = {0};
+
+	while (match.truth < stack->cnt) {
+		struct place truth = truth_place(compare, sample, &stack->frames[match.truth]);
+		struct place probe;
+
+		if (match.probe < sample->frame_cnt && match.probe < UF_MAX_FRAMES &&
+		    !is_python(sample, match.probe)) {
+			probe = probe_place(compare, sample->frames[match.probe]);
+			if (places_equal(&probe, &truth)) {
+				match.probe++;
+				match.truth++;
+				continue;
+			}
+		}
+		if (!with_python || !match_python(compare, sample, &match))
 			break;
 	}
-	return i;
+	return match;
 }
 
 /* "   12 probe /usr/lib/libc.so.6 0x3c050 __restore_rt+0" */
@@ -157,9 +213,12 @@ static void print_place(const struct compare *compare, uint32_t i, const char *w
 					     !place->is_interrupted, names, 16)
 		       : 0;
 
-	printf("  %3u %-5s %s%s%#" PRIx64 " %s+%" PRIu64 "%s\n", i, whose, place->file ? place->file->path : "",
-	       place->file ? " " : "", place->at, n > 0 ? names[n - 1].function : "?",
-	       n > 0 ? names[n - 1].offset : 0, place->is_interrupted ? " (interrupted)" : "");
+	printf("  %3u %-5s %s%s%#" PRIx64 " %s+%" PRIu64 "%s\n", i, whose,
+	       place->file ? place->file->path : "", place->file ? " " : "", place->at, n > 0 ? names[n - 1].function : "?",
+	       n > 0 ? names[n - 1].offset : 0,
+	       place->is_python        ? " (Python)"
+	       : place->is_interrupted ? " (interrupted)"
+				       : "");
 }
 
 static const char *truth_end(const struct truth_stack *stack)
@@ -181,32 +240,22 @@ static const char *end_name(uint32_t end)
 }
 
 static void print_difference(const struct compare *compare, const struct truth_sample *sample,
-			     uint32_t equal)
+			     struct match match)
 {
 	const struct truth_stack *stack = &compare->stack;
-	uint32_t cnt = sample->frame_cnt > stack->cnt ? sample->frame_cnt : stack->cnt;
 
-	printf("different from frame %u on: pid %u rsp %#llx rbp %#llx; probe: %u frames, %s; libdw: "
-	       "%u frames, %s\n",
-	       equal, sample->tgid, sample->regs[TRUTH_RSP], sample->regs[TRUTH_RBP],
-	       sample->frame_cnt, end_name(sample->end), stack->cnt,
-	       truth_end(stack));
-	for (uint32_t i = 0; i < cnt && i < UF_MAX_FRAMES; i++) {
-		struct place probe = {0}, truth = {0};
-		bool both = i < sample->frame_cnt && i < stack->cnt;
+	printf("different: pid %u rsp %#llx rbp %#llx; probe: %u frames, %s; libdw: %u frames, %s\n",
+	       sample->tgid, sample->regs[TRUTH_RSP], sample->regs[TRUTH_RBP], sample->frame_cnt,
+	       end_name(sample->end), stack->cnt, truth_end(stack));
+	for (uint32_t i = 0; i < sample->frame_cnt && i < UF_MAX_FRAMES; i++) {
+		struct place place = probe_place(compare, sample->frames[i]);
 
-		if (i < sample->frame_cnt)
-			probe = probe_place(compare, sample->frames[i]);
-		if (i < stack->cnt)
-			truth = truth_place(compare, sample, &stack->frames[i]);
-		if (both && places_equal(&probe, &truth)) {
-			print_place(compare, i, "both", &probe);
-			continue;
-		}
-		if (i < sample->frame_cnt)
-			print_place(compare, i, "probe", &probe);
-		if (i < stack->cnt)
-			print_place(compare, i, "libdw", &truth);
+		print_place(compare, i, i < match.probe ? "both" : "probe", &place);
+	}
+	for (uint32_t i = match.truth; i < stack->cnt; i++) {
+		struct place place = truth_place(compare, sample, &stack->frames[i]);
+
+		print_place(compare, i, "libdw", &place);
 	}
 }
 
@@ -231,6 +280,7 @@ static void count_complete(struct compare *compare, const struct truth_sample *s
 	counts->frames += sample->frame_cnt;
 	if (sample->frame_cnt > counts->deepest)
 		counts->deepest = sample->frame_cnt;
+	counts->python += has_python(sample);
 	for (uint32_t i = 0; i < sample->frame_cnt && i < UF_MAX_FRAMES; i++) {
 		if (sample->frames[i] & UF_FRAME_INTERRUPTED) {
 			counts->interrupted++;
@@ -243,19 +293,21 @@ void compare__add(struct compare *compare, const struct truth_sample *sample)
 {
 	struct compare_counts *counts = &compare->counts;
 	struct truth_stack *stack = &compare->stack;
+	struct match match;
 	bool is_right;
-	uint32_t equal;
 
 	truth__walk(compare->truth, sample, stack);
-	equal = equal_frames(compare, sample);
+	match = match_frames(compare, sample);
 	counts->stacks++;
 	counts->distinct += is_new_stack(compare, sample->stack_id);
 	counts->ends[sample->end < UF_END_CNT ? sample->end : UF_END_UNSUPPORTED]++;
-	if (sample->end == UF_END_COMPLETE && !(stack->is_cut && equal == stack->cnt)) {
-		is_right = equal == sample->frame_cnt && equal == stack->cnt && !stack->error;
+	if (sample->end == UF_END_COMPLETE && !(stack->is_cut && match.truth == stack->cnt)) {
+		is_right = match.probe == sample->frame_cnt && match.truth == stack->cnt &&
+			   !stack->error;
 		count_complete(compare, sample, is_right);
 	} else {
-		is_right = equal == sample->frame_cnt || (stack->is_cut && equal == stack->cnt);
+		is_right = match.probe == sample->frame_cnt ||
+			   (stack->is_cut && match.truth == stack->cnt);
 		counts->cut += sample->end == UF_END_COMPLETE;
 		counts->wrong_part += !is_right;
 		if (sample->end < UF_END_CNT && counts->ends[sample->end] <= MAX_EXAMPLES &&
@@ -263,7 +315,7 @@ void compare__add(struct compare *compare, const struct truth_sample *sample)
 			print_end(compare, sample);
 	}
 	if (!is_right && compare->shown++ < MAX_SHOWN)
-		print_difference(compare, sample, equal);
+		print_difference(compare, sample, match);
 }
 
 void compare__print(const struct compare *compare)
@@ -271,9 +323,10 @@ void compare__print(const struct compare *compare)
 	const struct compare_counts *counts = &compare->counts;
 
 	printf("%" PRIu64 " distinct stacks, %.1f frames on average, %" PRIu64 " at most; %" PRIu64
-	       " through a signal handler; %" PRIu64 " larger than the copy\n",
+	       " through a signal handler; %" PRIu64 " with Python frames; %" PRIu64
+	       " larger than the copy\n",
 	       counts->distinct, counts->complete ? (double)counts->frames / counts->complete : 0,
-	       counts->deepest, counts->interrupted, counts->cut);
+	       counts->deepest, counts->interrupted, counts->python, counts->cut);
 	for (uint32_t i = 0; i < UF_END_CNT; i++)
 		if (counts->ends[i])
 			printf("%7" PRIu64 " ended: %s\n", counts->ends[i], end_name(i));

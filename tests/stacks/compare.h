@@ -10,6 +10,8 @@
  * Compares the probe's stacks with libdw's, frame by frame, and counts. A
  * frame is equal if it is the same offset of the same file (or the same
  * address in no file) and both say alike whether a signal interrupted it.
+ * Python frames are not looked at, but for that they stand where the
+ * interpreter's evaluation loop is.
  */
 
 struct agent;
@@ -26,6 +28,7 @@ struct compare_counts {
 	uint64_t frames;     /* of the complete ones */
 	uint64_t deepest;
 	uint64_t interrupted; /* complete ones with a frame interrupted by a signal */
+	uint64_t python;     /* complete ones with Python frames */
 	uint64_t ends[UF_END_CNT];
 };
 

@@ -450,3 +450,11 @@ void truth__walk(struct truth *truth, const struct truth_sample *sample, struct 
 	}
 	*out = (struct truth_stack){.error = "libdw cannot be set up"};
 }
+
+const char *truth__symbol(struct truth *truth, uint64_t address)
+{
+	Dwfl_Module *module =
+		truth->process->dwfl ? dwfl_addrmodule(truth->process->dwfl, address) : NULL;
+
+	return module ? dwfl_module_addrname(module, address) : NULL;
+}

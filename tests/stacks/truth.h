@@ -38,5 +38,7 @@ void truth__free(struct truth *truth);
 
 /* Walks the sample's stack. */
 void truth__walk(struct truth *truth, const struct truth_sample *sample, struct truth_stack *out);
+/* libdw's name for an address in the process of the last walk; NULL: none. Until the next walk. */
+const char *truth__symbol(struct truth *truth, uint64_t address);
 
 #endif

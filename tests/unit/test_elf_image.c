@@ -195,6 +195,25 @@ START_TEST(variables_are_found_by_name_in_any_table)
 }
 END_TEST
 
+START_TEST(data_is_read_by_address_up_to_its_segments_end)
+{
+	struct elf_spec spec = { .funcs = two_funcs, .func_cnt = 2, .tables = BUILT_DYNSYM };
+	struct elf_image *img = open_built(&spec);
+	uint8_t bytes[8], *whole = malloc(built.size + 1);
+
+	ck_assert_ptr_nonnull(img);
+	ck_assert_int_eq(elf_image__read_data(img, build__func_vaddr(&built, 1), bytes, 3), 3);
+	ck_assert_mem_eq(bytes, "\x55\x5d\xc3", 3);
+	ck_assert_int_eq(elf_image__read_data(img, BUILD_VADDR, whole, built.size + 1), built.size);
+	ck_assert_mem_eq(whole, built.bytes, built.size);
+	ck_assert_int_eq(elf_image__read_data(img, BUILD_VADDR - 1, bytes, 8), 0);
+	ck_assert_int_eq(elf_image__read_data(img, BUILD_VADDR + built.size, bytes, 8), 0);
+	ck_assert_int_eq(elf_image__read_data(img, UINT64_MAX, bytes, 8), 0);
+	free(whole);
+	elf_image__free(img);
+}
+END_TEST
+
 START_TEST(names_end_before_a_version)
 {
 	static const struct built_func funcs[] = {
@@ -847,6 +866,7 @@ int main(void)
 	tcase_add_test(tcase, dynsym_comes_before_symtab);
 	tcase_add_test(tcase, only_defined_functions_in_executable_segments_are_told);
 	tcase_add_test(tcase, variables_are_found_by_name_in_any_table);
+	tcase_add_test(tcase, data_is_read_by_address_up_to_its_segments_end);
 	tcase_add_test(tcase, names_end_before_a_version);
 	tcase_add_test(tcase, ifuncs_locals_and_sizes_are_told);
 	tcase_add_test(tcase, identity_and_dependencies_are_told);

@@ -47,7 +47,9 @@ struct agent {
 	FILE *out;
 	int epoll_fd;
 	int fds[FD_CNT];          /* -1: none */
+	uint64_t lost_mapping_cnt; /* records of mappings lost, as far as was made up for */
 	uint64_t report_cnt;
+	uint64_t listing_time_ns; /* when mappings being listed are taken to have come; 0: for ever */
 	bool is_listing;          /* mappings from before the trace are coming in */
 	bool is_over;
 	bool asked_command_to_end;
@@ -60,6 +62,8 @@ void agent__say(const struct agent *agent, int min_verbosity, const char *format
 
 /* Watches the mappings of a running process, beginning with those that it has. 0 or -errno. */
 int agent__watch(struct agent *agent, pid_t pid);
+/* Lists the mappings of all targets anew if records of mappings were lost. */
+void agent__list_again_if_lost(struct agent *agent);
 /* A stack met a file without the table that it needs. */
 void agent__want_file(struct agent *agent, const struct uf_event *event);
 /* Looks at a newly mapped file: gives it an unwind table and probes its allocator functions. */

@@ -88,6 +88,7 @@ static void handle_code(void *arg, const struct uf_python_code *code)
 static void take_in(struct agent *agent)
 {
 	mapping_log__drain(agent->mappings);
+	agent__list_again_if_lost(agent);
 	tracer__poll_events(agent->tracer, handle_process_event, handle_code, agent);
 	pythons__look(agent->pythons, agent->tracees);
 }
@@ -254,7 +255,11 @@ static void handle_fd(struct agent *agent, enum agent_fd which)
 
 static bool let_command_go(struct agent *agent)
 {
-	int err = launch__go(&agent->launch);
+	int err;
+
+	/* The rings fill while we prepare; the command's own records must find room. */
+	mapping_log__drain(agent->mappings);
+	err = launch__go(&agent->launch);
 
 	if (err)
 		agent__say(agent, -1, "cannot execute %s: %s", agent->opts->command[0],

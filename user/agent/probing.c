@@ -6,10 +6,12 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/internal.h"
 #include "agent/pythons.h"
+#include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
 #include "cli/options.h"
@@ -212,6 +214,7 @@ static void add_listed_mapping(void *arg, const struct uf_mapping *listed)
 		.start = listed->start,
 		.end = listed->end,
 		.file_offset = listed->file_offset,
+		.time_ns = agent->listing_time_ns,
 		.file = file_of(agent, listed),
 	};
 
@@ -238,6 +241,23 @@ int agent__watch(struct agent *agent, pid_t pid)
 	pythons__look(agent->pythons, agent->tracees);
 	mapping_log__for_each(agent->mappings, pid, agent__see_mapping, agent);
 	return 0;
+}
+
+void agent__list_again_if_lost(struct agent *agent)
+{
+	uint64_t lost = mapping_log__lost_cnt(agent->mappings);
+	struct timespec now;
+
+	if (lost == agent->lost_mapping_cnt)
+		return;
+	agent->lost_mapping_cnt = lost;
+	/* When they were mapped is not known: from now on they are there. */
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	agent->listing_time_ns = now.tv_sec * 1000000000ULL + now.tv_nsec;
+	for (struct tracee *tracee = tracees__first(agent->tracees); tracee; tracee = tracee->next)
+		if (!tracee->has_ended && !tracee->is_dropped && !tracee->waits_exec)
+			tracer__list_mappings(agent->tracer, tracee->pid, add_listed_mapping, agent);
+	agent->listing_time_ns = 0;
 }
 
 void agent__want_file(struct agent *agent, const struct uf_event *event)

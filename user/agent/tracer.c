@@ -63,6 +63,21 @@ static int configure_maps(struct tracer *tracer)
 	return err;
 }
 
+/* For kernels where maps cannot grow: with all the memory that they may ever need. */
+static int preallocate_maps(struct unfreed_bpf *skel)
+{
+	struct bpf_map *map;
+	int err = 0;
+
+	bpf_object__for_each_map(map, skel->obj) {
+		uint32_t flags = bpf_map__map_flags(map);
+
+		if (!err && bpf_map__type(map) == BPF_MAP_TYPE_HASH)
+			err = bpf_map__set_map_flags(map, flags & ~BPF_F_NO_PREALLOC);
+	}
+	return err;
+}
+
 /* Round up to whole pages, as the kernel wants array maps mapped. */
 static size_t map_bytes(size_t value_size, uint32_t cnt)
 {
@@ -114,6 +129,8 @@ static int load(struct tracer *tracer)
 	tracer->skel->bss->next_image = 1;
 	configure_programs(tracer);
 	err = configure_maps(tracer);
+	if (!err && !features.grows_maps)
+		err = preallocate_maps(tracer->skel);
 	return err ? err : unfreed_bpf__load(tracer->skel);
 }
 

@@ -69,6 +69,14 @@ static void reclaim_sites(struct tracer *tracer, const uf_image_id *images, uint
 	}
 }
 
+/* Stacks from here on were never used: looking at them would only make them resident. */
+static uint32_t stack_cnt(const struct tracer *tracer)
+{
+	uint32_t cnt = __atomic_load_n(&tracer->skel->bss->next_stack, __ATOMIC_ACQUIRE);
+
+	return cnt < tracer->opts.max_sites ? cnt : tracer->opts.max_sites;
+}
+
 static void mark_used_stacks(struct tracer *tracer, bool *used)
 {
 	uint32_t cnt, max = tracer->opts.max_sites;
@@ -86,21 +94,21 @@ static void mark_used_stacks(struct tracer *tracer, bool *used)
  */
 static int reclaim_stacks(struct tracer *tracer)
 {
-	uint32_t max = tracer->opts.max_sites;
+	uint32_t max = tracer->opts.max_sites, cnt = stack_cnt(tracer);
 	int index = bpf_map__fd(tracer->skel->maps.stack_index), err = -ENOMEM;
 	bool *used = calloc(max, sizeof(*used)), *unlinked = calloc(max, sizeof(*unlinked));
 
 	if (!used || !unlinked)
 		goto free_marks;
 	mark_used_stacks(tracer, used);
-	for (uint32_t i = 0; i < max; i++)
+	for (uint32_t i = 0; i < cnt; i++)
 		if (tracer->stacks[i].id && !used[i])
 			unlinked[i] = unlink_entry(index, &tracer->stacks[i].id, i);
 	err = tracer__synchronize(tracer);
 	if (err)
 		goto free_marks;
 	mark_used_stacks(tracer, used);
-	for (uint32_t i = 0; i < max; i++) {
+	for (uint32_t i = 0; i < cnt; i++) {
 		if (!unlinked[i])
 			continue;
 		if (used[i])
@@ -161,12 +169,13 @@ static int reclaim_idle_sites(struct tracer *tracer, tracer_retired_fn fn, void 
 
 static uint32_t count_used(const struct tracer *tracer)
 {
-	uint32_t sites = 0, stacks = 0, max = tracer->opts.max_sites;
+	uint32_t site_cnt, sites = 0, stacks = 0, cnt = stack_cnt(tracer);
+	const struct uf_site *site = tracer__sites(tracer, &site_cnt);
 
-	for (uint32_t i = 0; i < max; i++) {
-		sites += tracer->sites[i].state == UF_SITE_READY;
+	for (uint32_t i = 0; i < site_cnt; i++)
+		sites += site[i].state == UF_SITE_READY;
+	for (uint32_t i = 0; i < cnt; i++)
 		stacks += tracer->stacks[i].id != 0;
-	}
 	return sites > stacks ? sites : stacks;
 }
 

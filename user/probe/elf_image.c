@@ -405,6 +405,14 @@ long elf_image__read_code(const struct elf_image *img, uint64_t file_offset, voi
 	return elf_file__read(&img->file, file_offset, buf, size_bytes);
 }
 
+long elf_image__read_data(const struct elf_image *img, uint64_t vaddr, void *buf,
+			  size_t size_bytes)
+{
+	struct extent ext = elf_file__extent_at(&img->file, vaddr, size_bytes);
+
+	return elf_file__read(&img->file, ext.offset, buf, ext.size_bytes);
+}
+
 /* -- function symbols -- */
 
 /*

@@ -60,6 +60,13 @@ int elf_image__for_each_function(const struct elf_image *img,
  */
 int elf_image__find_variable(const struct elf_image *img, const char *name, uint64_t *vaddr);
 
+/*
+ * Copies up to size_bytes of what the file has at vaddr, of any segment, before relocation; returns
+ * how many there were (0: vaddr is in no part of the file), or -errno.
+ */
+long elf_image__read_data(const struct elf_image *img, uint64_t vaddr, void *buf,
+			  size_t size_bytes);
+
 /* Copies up to size_bytes of the file at file_offset; returns how many there were, or -errno. */
 long elf_image__read_code(const struct elf_image *img, uint64_t file_offset, void *buf,
 			  size_t size_bytes);

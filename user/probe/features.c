@@ -45,6 +45,36 @@ static bool attach_type_works(int attach_type)
 	return link_fd == -EBADF;
 }
 
+/*
+ * Before 6.1 a sleepable program was refused a map that allocates as it fills, and a tracing
+ * program got it with a WARN in the kernel's log. Kernel commits 34dd3bad1a6f and 02cc5aa29e8c
+ * allowed both at once; the first is asked for, it leaves no trace in the log.
+ */
+static bool growing_maps_work(void)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, map_opts, .map_flags = BPF_F_NO_PREALLOC);
+	LIBBPF_OPTS(bpf_prog_load_opts, prog_opts, .prog_flags = BPF_F_SLEEPABLE);
+	int map_fd = bpf_map_create(BPF_MAP_TYPE_HASH, "unfreed_try", 4, 4, 1, &map_opts);
+	const struct bpf_insn insns[] = {
+		{.code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = BPF_REG_1,
+		 .src_reg = BPF_PSEUDO_MAP_FD, .imm = map_fd},
+		{0},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	int prog_fd;
+
+	if (map_fd < 0)
+		return false;
+	prog_fd = bpf_prog_load(BPF_PROG_TYPE_SYSCALL, "unfreed_try", "Dual BSD/GPL", insns,
+				sizeof(insns) / sizeof(insns[0]), &prog_opts);
+	close(map_fd);
+	if (prog_fd < 0)
+		return false;
+	close(prog_fd);
+	return true;
+}
+
 int features__detect(struct features *out)
 {
 	int fd = load_trivial_program(0);
@@ -54,6 +84,7 @@ int features__detect(struct features *out)
 	close(fd);
 	out->uprobe_multi = attach_type_works(UPROBE_ATTACH_MULTI);
 	out->uprobe_session = attach_type_works(UPROBE_ATTACH_SESSION);
+	out->grows_maps = growing_maps_work();
 	return 0;
 }
 

@@ -14,6 +14,7 @@ enum attach_mode { ATTACH_AUTO, ATTACH_SESSION, ATTACH_MULTI, ATTACH_PERF };
 struct features {
 	bool uprobe_multi;   /* many uprobes in one link (6.6) */
 	bool uprobe_session; /* entry and return in one program, the return skippable (6.13) */
+	bool grows_maps;     /* hash maps of ours may allocate as they fill (6.1) */
 };
 
 /*

@@ -2,12 +2,17 @@
 /*
  * From a file of a live process to a layout that was tried on it:
  *
- *	symbols -> _PyRuntime, eval loop -> version -> offsets (table, _Py_DebugOffsets)
- *	-> initialised? -> thread states -> key of the thread state -> frames
+ *	_PyRuntime -> is it mapped? -> version -> offsets (table, _Py_DebugOffsets)
+ *	-> initialised? -> key of the thread state -> thread states -> frames -> eval loop
  *
- * Everything after the version reads a process that runs: lists and frames
- * change in between. What does not fit is therefore tried again, ATTEMPTS times,
- * before it counts; what fits need not be: it cannot fit by chance.
+ * The process may be anywhere in its life, the dynamic linker's work on this file
+ * included. It maps all of the file first, then each segment in its right place; until
+ * then our addresses have other parts of the file, or nothing. So nothing counts before a
+ * part of the data that never changes was seen to be there.
+ *
+ * Later the process runs on: lists and frames change while they are read. What does not fit
+ * is therefore tried again, ATTEMPTS times, before it counts; what fits need not be: it
+ * cannot fit by chance.
  */
 #include <errno.h>
 #include <sched.h>
@@ -24,9 +29,13 @@
 #include "python/verify.h"
 #include "python/version.h"
 
-#define ATTEMPTS     16
-#define OLDEST       PYTHON_VERSION_HEX(3, 8)
-#define DEBUG_TABLES PYTHON_VERSION_HEX(3, 13) /* from this on */
+#define ATTEMPTS         16
+#define OLDEST           PYTHON_VERSION_HEX(3, 8)
+#define DEBUG_TABLES     PYTHON_VERSION_HEX(3, 13) /* from this on */
+/* In a PyTypeObject of any version: tp_basicsize and tp_itemsize; tp_dealloc. */
+#define TYPE_SIZES       32
+#define TYPE_SIZES_BYTES 16
+#define TYPE_DEALLOC     48
 
 /* One attempt to understand one interpreter. */
 struct find {
@@ -34,7 +43,8 @@ struct find {
 	struct elf_image *image;
 	struct python_memory mem;
 	struct python_offsets offsets;
-	uint64_t code_type; /* address, 0: not among the symbols */
+	uint64_t code_type; /* address of PyCode_Type, 0: not among the symbols */
+	bool runtime_is_in_file; /* else in .bss */
 	struct python_runtime *out;
 };
 
@@ -51,6 +61,28 @@ unavailable(struct python_runtime *out, const char *fmt, ...)
 		     out->version[0] ? " " : "", out->version, reason) < 0)
 		out->why[0] = '\0';
 	return PYTHON_UNAVAILABLE;
+}
+
+/* tp_basicsize and tp_itemsize of PyCode_Type, in the data segment: as the file has them? */
+static enum python_status check_mapped(struct find *find)
+{
+	uint8_t in_file[TYPE_SIZES_BYTES], in_memory[TYPE_SIZES_BYTES];
+	uint32_t word;
+	uint64_t vaddr;
+
+	if (python_memory__read_u32(&find->mem, find->out->runtime_address, &word))
+		return PYTHON_NOT_YET;
+	if (elf_image__find_variable(find->image, "PyCode_Type", &vaddr))
+		return PYTHON_FOUND;
+	find->code_type = vaddr + find->file->bias;
+	if (elf_image__read_data(find->image, vaddr + TYPE_SIZES, in_file, sizeof(in_file)) !=
+	    (long)sizeof(in_file))
+		return PYTHON_FOUND;
+	if (python_memory__read(&find->mem, find->code_type + TYPE_SIZES, in_memory,
+				sizeof(in_memory)) ||
+	    memcmp(in_file, in_memory, sizeof(in_file)))
+		return PYTHON_NOT_YET;
+	return PYTHON_FOUND;
 }
 
 static enum python_status find_version(struct find *find)
@@ -108,9 +140,10 @@ static enum python_status check_initialised(struct find *find)
 
 	if (err)
 		return unavailable(find->out, "_PyRuntime cannot be read: %s", strerror(-err));
-	if (initialised > 1)
+	/* Where there is no file behind it the dynamic linker has to clear it first. */
+	if (initialised > 1 && find->runtime_is_in_file)
 		return unavailable(find->out, "_PyRuntime is not as known");
-	return initialised ? PYTHON_FOUND : PYTHON_NOT_YET;
+	return initialised == 1 ? PYTHON_FOUND : PYTHON_NOT_YET;
 }
 
 static enum python_status find_key(struct find *find)
@@ -169,35 +202,29 @@ static enum python_status check_process(struct find *find)
 
 static enum python_status understand(struct find *find)
 {
-	enum python_status status = find_version(find);
-	uint64_t vaddr;
+	enum python_status status = check_mapped(find);
 
 	if (status == PYTHON_FOUND)
-		status = find_offsets(find);
+		status = find_version(find);
 	if (status == PYTHON_FOUND)
-		status = find_eval_loop(find);
+		status = find_offsets(find);
 	if (status != PYTHON_FOUND)
 		return status;
-	if (!elf_image__find_variable(find->image, "PyCode_Type", &vaddr))
-		find->code_type = vaddr + find->file->bias;
 	status = check_process(find);
 	for (int i = 1; status == PYTHON_UNAVAILABLE && i < ATTEMPTS; i++) {
 		sched_yield();
 		status = check_process(find);
 	}
-	return status;
+	return status == PYTHON_FOUND ? find_eval_loop(find) : status;
 }
 
 /* PyCode_Type's destructor: the probe wants to know when a code object's address becomes free. */
-#define TYPE_DEALLOC 48 /* PyTypeObject.tp_dealloc in all versions */
-
 static void find_code_dealloc(struct find *find)
 {
 	uint64_t address;
 
 	if (find->code_type &&
-	    !find->mem.read(find->mem.arg, find->code_type + TYPE_DEALLOC, &address,
-			    sizeof(address)))
+	    !python_memory__read_u64(&find->mem, find->code_type + TYPE_DEALLOC, &address))
 		find->out->code_dealloc_address = address;
 }
 
@@ -221,7 +248,10 @@ enum python_status python_runtime__find(const struct python_file *file, python_r
 	memset(out, 0, sizeof(*out));
 	find.image = elf_image__open_fd(file->fd);
 	if (find.image && !elf_image__find_variable(find.image, "_PyRuntime", &vaddr)) {
+		uint8_t byte;
+
 		out->runtime_address = vaddr + file->bias;
+		find.runtime_is_in_file = elf_image__read_data(find.image, vaddr, &byte, 1) == 1;
 		if (elf_image__arch(find.image) == ELF_ARCH_X86_64)
 			status = understand(&find);
 		else
@@ -231,7 +261,8 @@ enum python_status python_runtime__find(const struct python_file *file, python_r
 	if (status == PYTHON_FOUND) {
 		out->layout = find.offsets.layout;
 		find_code_dealloc(&find);
-		out->why[0] = '\0';
 	}
+	if (status != PYTHON_UNAVAILABLE)
+		out->why[0] = '\0'; /* an attempt that failed has written it */
 	return status;
 }

@@ -16,8 +16,8 @@
 
 #define SCAN_MAX_BYTES  (256u << 20) /* of a file; what is past it is not looked at */
 #define CHUNK_BYTES     (64u << 10)
-#define TAIL_MAX        24           /* what is looked at of a string: its end */
-#define TAG             "cpython-3"
+#define STRING_MAX      24           /* what is looked at of a string, with its NUL */
+#define TAG             "cpython-3"  /* of sys.implementation.cache_tag: the minor version follows */
 #define MINOR_UNKNOWN   (-1)
 #define MINOR_AMBIGUOUS (-2)
 #define RELEASE_FINAL   0xf0
@@ -77,14 +77,14 @@ static uint32_t parse_version(const char *s)
 	return PYTHON_VERSION_HEX(3, minor) | (uint32_t)micro << 8 | level;
 }
 
-/* The end of a string of the file; all of it if is_whole. */
-typedef void (*see_fn)(struct version_scan *scan, const char *string, bool is_whole);
+/* string: of at most STRING_MAX bytes and a NUL, and the byte before it in the file. */
+typedef void (*see_fn)(struct version_scan *scan, char before, const char *string);
 
-static void see_tag(struct version_scan *scan, const char *string, bool is_whole)
+static void see_tag(struct version_scan *scan, char before, const char *string)
 {
 	int minor;
 
-	if (!is_whole || strncmp(string, TAG, strlen(TAG)))
+	if (before)
 		return;
 	string += strlen(TAG);
 	minor = parse_number(&string);
@@ -96,56 +96,47 @@ static void see_tag(struct version_scan *scan, const char *string, bool is_whole
 		scan->minor = MINOR_AMBIGUOUS;
 }
 
-/* The version that a string ends with, as PY_VERSION_HEX, or 0. */
-static uint32_t version_at_end(const char *string, bool is_whole)
+static void see_version(struct version_scan *scan, char before, const char *string)
 {
-	for (const char *at = string; (at = strstr(at, "3.")); at++) {
-		uint32_t version = parse_version(at);
-		bool is_start = at == string ? is_whole : !strchr("0123456789.", at[-1]);
+	uint32_t version = parse_version(string);
 
-		if (version && is_start)
-			return version;
-	}
-	return 0;
-}
-
-static void see_version(struct version_scan *scan, const char *string, bool is_whole)
-{
-	uint32_t version = version_at_end(string, is_whole);
-
-	if (!version || version >> 16 != PYTHON_VERSION_HEX(3, scan->minor) >> 16)
+	if (!version || (before && strchr("0123456789.", before)))
 		return;
 	if (scan->version && scan->version != version)
 		scan->is_ambiguous = true;
 	scan->version = version;
 }
 
-/* The string that ends before the NUL at nul. There are bytes before it that are not of interest. */
-static void see_string(struct version_scan *scan, const char *nul, see_fn see)
+/* Gives see what begins with needle in [buf + 1, buf + 1 + CHUNK_BYTES). */
+static void see_chunk(struct version_scan *scan, const char *buf, size_t size, const char *needle,
+		      see_fn see)
 {
-	const char *start = nul;
+	const char *at = buf, *end = buf + size;
 
-	while (start[-1] && nul - start < TAIL_MAX)
-		start--;
-	if (start < nul)
-		see(scan, start, !start[-1]);
+	while (++at < end && (at = memmem(at, (size_t)(end - at), needle, strlen(needle)))) {
+		char string[STRING_MAX + 1] = "";
+		size_t left = (size_t)(end - at);
+
+		if (at > buf + CHUNK_BYTES)
+			return;
+		memcpy(string, at, left < STRING_MAX ? left : STRING_MAX);
+		see(scan, at[-1], string);
+	}
 }
 
-/* Gives see the ends of all strings of the file. */
-static void for_each_string(const struct elf_image *img, struct version_scan *scan, see_fn see)
+/* Gives see all that begins with needle in the file. A needle is shorter than STRING_MAX. */
+static void for_each_match(const struct elf_image *img, struct version_scan *scan,
+			   const char *needle, see_fn see)
 {
-	const size_t before = TAIL_MAX + 1; /* of the last chunk */
-	char *buf = calloc(1, before + CHUNK_BYTES);
-	long got = buf ? CHUNK_BYTES : 0;
+	const size_t size = 1 + CHUNK_BYTES + STRING_MAX; /* chunks overlap */
+	char *buf = malloc(size);
+	long got = buf ? (long)size : 0;
 
-	for (uint64_t pos = 0; got == CHUNK_BYTES && pos < SCAN_MAX_BYTES; pos += CHUNK_BYTES) {
-		char *chunk = buf + before, *end, *nul = chunk;
-
-		got = elf_image__read_code(img, pos, chunk, CHUNK_BYTES);
-		end = chunk + (got > 0 ? got : 0);
-		while ((nul = memchr(nul, '\0', (size_t)(end - nul))))
-			see_string(scan, nul++, see);
-		memmove(buf, buf + CHUNK_BYTES, before);
+	for (uint64_t pos = 0; got > (long)CHUNK_BYTES && pos < SCAN_MAX_BYTES;
+	     pos += CHUNK_BYTES) {
+		got = elf_image__read_code(img, pos, buf, size);
+		if (got > 0)
+			see_chunk(scan, buf, (size_t)got, needle, see);
 	}
 	free(buf);
 }
@@ -153,11 +144,13 @@ static void for_each_string(const struct elf_image *img, struct version_scan *sc
 static uint32_t version_from_strings(const struct elf_image *img)
 {
 	struct version_scan scan = { .minor = MINOR_UNKNOWN };
+	char prefix[STRING_MAX];
 
-	for_each_string(img, &scan, see_tag);
+	for_each_match(img, &scan, TAG, see_tag);
 	if (scan.minor < 0)
 		return 0;
-	for_each_string(img, &scan, see_version);
+	snprintf(prefix, sizeof(prefix), "3.%d.", scan.minor);
+	for_each_match(img, &scan, prefix, see_version);
 	if (scan.version && !scan.is_ambiguous)
 		return scan.version;
 	return PYTHON_VERSION_HEX(3, scan.minor);

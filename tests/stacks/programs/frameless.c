@@ -21,7 +21,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __clang__
+#define NOINLINE __attribute__((noinline))
+#else
 #define NOINLINE __attribute__((noinline, noipa))
+#endif
 #define KEPT     256
 #define THREADS  2
 
@@ -132,10 +136,9 @@ __attribute__((noreturn)) NOINLINE static void leave(struct pool *pool, unsigned
 __attribute__((noreturn)) NOINLINE static void end_with_call(struct pool *pool, unsigned int depth,
 							     sigjmp_buf out)
 {
-	volatile char bytes[200];
+	volatile char bytes[200] = {0};
 
-	bytes[depth] = 1;
-	leave(pool, depth, out);
+	leave(pool, depth + bytes[0], out);
 }
 
 NOINLINE static void not_returning(struct pool *pool, unsigned int depth)

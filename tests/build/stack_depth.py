@@ -1,0 +1,78 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
+"""The deepest stack that calls within a BPF object can make, as the verifier counts it.
+
+    stack_depth.py OBJECT...     one line an object; 1 if one is deeper than the kernel allows
+
+The verifier adds up the frames of each chain of calls, each rounded up to 32 bytes, callbacks
+included, and refuses more than 512. Linux 6.13 and later give uprobe programs on x86-64 private
+stacks and do not count like that, so a kernel that new does not show the problem.
+"""
+
+import re
+import subprocess
+import sys
+
+LIMIT = 512
+GRAIN = 32
+
+FUNCTION = re.compile(r"^[0-9a-f]+ <(\w+)>:")
+FRAME = re.compile(r"r10 - (0x[0-9a-f]+|\d+)")
+ADDRESS = re.compile(r"r\d \+= -(0x[0-9a-f]+|\d+)")
+REFERENCE = re.compile(r"R_BPF_64_(?:32|64)\s+(\w+)")
+
+
+class Function:
+    """One function: its frame and which it calls or gives to a helper as callbacks."""
+
+    def __init__(self):
+        self.frame = 1
+        self.callees = set()
+
+    def read(self, line):
+        """One line of the disassembly."""
+        for pattern in FRAME, ADDRESS:
+            for match in pattern.finditer(line):
+                self.frame = max(self.frame, int(match.group(1), 0))
+        reference = REFERENCE.search(line)
+        if reference:
+            self.callees.add(reference.group(1))
+
+
+def functions(path):
+    """The functions of an object by name."""
+    listing = subprocess.run(["llvm-objdump", "-dr", "--no-show-raw-insn", path],
+                             stdout=subprocess.PIPE, check=True).stdout.decode()
+    found, current = {}, None
+    for line in listing.split("\n"):
+        match = FUNCTION.match(line)
+        if not match:
+            if current:
+                current.read(line)
+        elif not match.group(1).startswith("LBB"):  # labels of older clangs
+            current = found.setdefault(match.group(1), Function())
+    return found
+
+
+def deepest(found, name):
+    """(bytes, chain of calls) below and with a function."""
+    own = -(-found[name].frame // GRAIN) * GRAIN
+    below = [deepest(found, callee) for callee in found[name].callees
+             if callee in found and callee != name]
+    depth, chain = max(below, default=(0, []))
+    return own + depth, [name] + chain
+
+
+def main():
+    """Looks at the objects named."""
+    too_deep = False
+    for path in sys.argv[1:]:
+        found = functions(path)
+        depth, chain = max(deepest(found, name) for name in found)
+        too_deep |= depth > LIMIT
+        print(f"{path}: {depth} of {LIMIT} bytes: {' > '.join(chain)}")
+    return too_deep
+
+
+if __name__ == "__main__":
+    sys.exit(main())
