@@ -35,7 +35,8 @@ static __always_inline void call_read_arguments(struct pending_call *call, struc
 	__u64 a = PT_REGS_PARM1(ctx), b = PT_REGS_PARM2(ctx), c = PT_REGS_PARM3(ctx);
 	__u64 page = cfg_page_size_bytes;
 
-	/* A product that overflows is of no interest: that call fails. */
+	/* A product that overflows is of no interest: that call fails. But it must not be taken for
+	 * realloc(p, 0), which frees. */
 	switch (call->func) {
 	case UF_MALLOC:
 		call->size_bytes = a;
@@ -59,7 +60,7 @@ static __always_inline void call_read_arguments(struct pending_call *call, struc
 		break;
 	case UF_REALLOCARRAY:
 		call->address = a;
-		call->size_bytes = b * c;
+		call->size_bytes = b && c > ~0ULL / b ? ~0ULL : b * c;
 		break;
 	}
 }
