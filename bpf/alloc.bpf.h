@@ -33,7 +33,7 @@ static __always_inline bool file_is_on(__u64 cookie)
 static __always_inline void call_read_arguments(struct pending_call *call, struct pt_regs *ctx)
 {
 	__u64 a = PT_REGS_PARM1(ctx), b = PT_REGS_PARM2(ctx), c = PT_REGS_PARM3(ctx);
-	__u64 page = cfg_page_size_bytes;
+	__u64 page = cfg_page_size_bytes, size;
 
 	/* A product that overflows is of no interest: that call fails. But it must not be taken for
 	 * realloc(p, 0), which frees. */
@@ -60,7 +60,10 @@ static __always_inline void call_read_arguments(struct pending_call *call, struc
 		break;
 	case UF_REALLOCARRAY:
 		call->address = a;
-		call->size_bytes = b && c > ~0ULL / b ? ~0ULL : b * c;
+		size = b * c;
+		/* Hidden from the compiler, which would make a 128-bit product of the check. */
+		barrier_var(size);
+		call->size_bytes = b && size / b != c ? ~0ULL : size;
 		break;
 	}
 }

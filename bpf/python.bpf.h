@@ -172,8 +172,8 @@ static __always_inline bool is_eval_loop(const struct uf_python *python, __u64 f
 static __always_inline void copy_str(struct uf_python_str *out, const struct uf_python *python,
 				     __u64 address)
 {
-	__u64 length = 0, data;
-	__u32 state = 0, size;
+	__u64 length = 0, data, size; /* 64 bits: 5.15 forgets the bounds of narrower sizes */
+	__u32 state = 0;
 
 	out->kind = 0;
 	out->byte_cnt = 0;
@@ -198,8 +198,7 @@ static __always_inline void copy_str(struct uf_python_str *out, const struct uf_
 static __always_inline void copy_linetable(struct uf_python_code *out,
 					   const struct uf_python *python, __u64 bytes)
 {
-	__u64 length = 0;
-	__u32 size;
+	__u64 length = 0, size;
 
 	out->linetable_byte_cnt = 0;
 	out->linetable_length = 0;

@@ -207,6 +207,15 @@ static __always_inline struct pending_call *thread_push_call(struct thread_state
 	return call;
 }
 
+/* Those from the first on. (Unrolled: before 6.0 the verifier refuses some layouts of loops.) */
+static __always_inline void thread_abandon_calls(struct thread_state *thread, __u32 first)
+{
+#pragma unroll
+	for (__u32 i = 1; i < MAX_PENDING_CALLS; i++)
+		if (i >= first && i < thread->depth)
+			pending_call_abandon(&thread->calls[i]);
+}
+
 /*
  * The pending call that returns with sp, taken off with all above it; NULL if there is none. It
  * stays readable until the thread's next call. (Not copied: the stack is short, and a walk is next.)
@@ -218,9 +227,7 @@ static __always_inline struct pending_call *thread_pop_call(struct thread_state 
 
 		if ((__u32)i >= thread->depth || call->sp + RETURN_SP_DELTA != sp)
 			continue;
-		for (int above = i + 1; above < MAX_PENDING_CALLS; above++)
-			if ((__u32)above < thread->depth)
-				pending_call_abandon(thread_call(thread, above));
+		thread_abandon_calls(thread, i + 1);
 		thread->depth = i;
 		thread->level = i ? call->level : 0;
 		return call;
