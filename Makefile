@@ -4,6 +4,8 @@
 # make demo         install what is missing, build, show it on a leaky program
 # make test         install what is missing, build, run all tests
 # make test-stacks  the stacks of real programs against libdw's
+# make test-kernels the same counts on other kernels, in QEMU (slow; downloads)
+# make test-compilers  other compilers and versions of libbpf (slow; downloads)
 # make bench        what tracing costs, as ratios
 # make install      into $(DESTDIR)$(PREFIX)
 # make vmlinux      regenerate vmlinux/*/vmlinux.h from Debian's kernels
@@ -58,7 +60,7 @@ PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(patsubst %.cc,$(BUILD)/%,$(PROGRAM_SRCS)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all test test-unit test-live test-stacks stacks check-bpf demo bench install clean vmlinux deps deps-test deps-test-stacks format man asan programs
+.PHONY: all test test-unit test-live test-stacks test-kernels test-compilers stacks check-bpf demo bench install clean vmlinux deps deps-test deps-test-stacks format man asan programs
 
 all: unfreed
 
@@ -217,6 +219,16 @@ test-live: unfreed asan programs
 test-stacks: deps-test-stacks
 	$(Q)$(MAKE) --no-print-directory stacks
 	$(Q)tests/stacks/run
+
+test-kernels:
+	$(Q)packaging/install-deps build test kernels
+	$(Q)$(MAKE) --no-print-directory unfreed programs
+	$(Q)tests/vm/run
+
+test-compilers:
+	$(Q)packaging/install-deps build test compilers
+	$(Q)$(MAKE) --no-print-directory unfreed programs
+	$(Q)tests/build/run
 
 demo: deps
 	$(Q)$(MAKE) --no-print-directory unfreed $(BUILD)/tests/programs/leaky

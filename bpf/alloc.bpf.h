@@ -21,6 +21,18 @@ static __always_inline struct uf_process *current_process(void)
 
 	if (!process || process->flags & UF_PROC_WAITS_EXEC)
 		return NULL;
+	if (process->flags & UF_PROC_SHARED_MM) {
+		/* In its parent's memory the parent's forks count. */
+		uf_image_id id = process->image;
+		struct uf_image *image = bpf_map_lookup_elem(&images, &id);
+
+		if (!image)
+			return NULL;
+		tgid = image->tgid;
+		process = bpf_map_lookup_elem(&processes, &tgid);
+		if (process && process->image != id)
+			return NULL;
+	}
 	return process;
 }
 
@@ -216,6 +228,7 @@ int free_entry(struct pt_regs *ctx)
 	struct uf_block block = {};
 	struct uf_process *process;
 	struct thread_state *thread;
+	bool nested = false;
 
 	if (!key.address || !file_is_on(bpf_get_attach_cookie(ctx)))
 		return 0;
@@ -223,17 +236,16 @@ int free_entry(struct pt_regs *ctx)
 	if (!process)
 		return 0;
 	stats_add(event_cnt, 1);
-	/* free by an allocation in progress moves its own memory about. */
 	thread = thread_state_get(false);
-	if (thread && thread->depth &&
-	    thread_call_is_nested(thread, ctx, &replaced))
-		return 0;
+	if (thread && thread->depth)
+		nested = thread_call_is_nested(thread, ctx, &replaced);
 	if (replaced.has_old)
 		pending_call_abandon(&replaced);
+	/* What an allocation in progress frees of its own is in no table; what else, is. */
 	key.image = process->image;
 	if (live_take(process, &key, &block))
 		site_remove_block(&block);
-	else
+	else if (!nested)
 		stats_add(unknown_free_cnt, 1);
 	return 0;
 }

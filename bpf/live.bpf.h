@@ -100,13 +100,16 @@ __noinline int live_find_inherited(struct uf_block_key *key, struct uf_block *ou
 	return false;
 }
 
-static __always_inline void live_put_tombstone(const struct uf_process *process,
+/* False: there is no room (counted). */
+static __always_inline bool live_put_tombstone(const struct uf_process *process,
 					       const struct uf_block_key *key)
 {
 	struct uf_block tombstone = {.site = UF_SITE_TOMBSTONE, .fork_gen = process->fork_gen};
 
-	if (bpf_map_update_elem(&live, key, &tombstone, BPF_ANY))
-		loss_add(LIVE_TABLE_FULL, 1);
+	if (!bpf_map_update_elem(&live, key, &tombstone, BPF_ANY))
+		return true;
+	loss_add(TOMBSTONE_NO_ROOM, 1);
+	return false;
 }
 
 static __always_inline bool live_take_own(struct uf_process *process, struct uf_block_key *key,
@@ -139,8 +142,8 @@ static __always_inline bool live_take_inherited(struct uf_process *process,
 	out->inherited_address = 1;
 	if (process->heir_cnt)
 		live_hand_down(key, out);
-	live_put_tombstone(process, key);
-	return true;
+	/* Without it the block would be found again whenever its address is used again. */
+	return live_put_tombstone(process, key);
 }
 
 /*
@@ -194,8 +197,9 @@ __noinline int live_add(struct uf_block_key *at, struct uf_block *new)
 /* Undoes live_take: the block was not freed after all. */
 static __always_inline void live_put_back(struct uf_block_key *key, struct uf_block *block)
 {
+	/* Another block may have taken its place in a full table. */
 	if (bpf_map_update_elem(&live, key, block, BPF_ANY)) {
-		loss_add(LIVE_TABLE_FULL, 1);
+		loss_add(REALLOC_NO_ROOM, 1);
 		site_remove_block(block);
 	}
 }

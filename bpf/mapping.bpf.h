@@ -10,8 +10,9 @@
  * wrong stack (two libraries that take turns at one address). Where the kernel
  * counts changes (mm_lock_seq, with per-VMA locks, 6.4) the cache compares the
  * count; elsewhere it is not believed. While another thread is changing the
- * mappings bpf_find_vma() cannot look: then the last answer is taken if the
- * process has as much code mapped as it had (exec_vm), else the stack ends.
+ * mappings bpf_find_vma() cannot look: the walk tries again for a moment, then the
+ * stack ends there. (No guess: even the same amount of code mapped proves nothing,
+ * two libraries of one size may have changed places.)
  */
 
 /* A mapping of code. */
@@ -20,6 +21,7 @@ struct mapping {
 	__u64 bias; /* file offset = pc - bias */
 	__u32 file; /* number; 0: none known */
 	__u32 is_anonymous;
+	__u64 unnumbered; /* what tells a file without a number from another, 0: nothing to tell */
 };
 
 struct mapping_key {
@@ -32,7 +34,6 @@ struct mapping_key {
 
 struct cached_mapping {
 	struct mapping mapping;
-	__u64 exec_pages;
 	__u32 generation;
 	__u32 pad;
 };
@@ -206,7 +207,6 @@ static __always_inline int mapping_find(struct mapping *out, uf_image_id image, 
 	long err;
 
 	fresh->generation = mapping_generation(task->mm);
-	fresh->exec_pages = task->mm->exec_vm;
 	if (cached && (pc < cached->mapping.start || pc >= cached->mapping.end))
 		cached = NULL;
 	if (cached && cached->generation == fresh->generation && fresh->generation) {
@@ -214,16 +214,14 @@ static __always_inline int mapping_find(struct mapping *out, uf_image_id image, 
 		return 0;
 	}
 	err = find_vma(task, pc, &found);
-	if (err == -EBUSY) {
-		if (!cached || cached->exec_pages != fresh->exec_pages)
-			return -UF_END_BUSY;
-		*out = cached->mapping;
-		return 0;
-	}
+	if (err == -EBUSY)
+		return -UF_END_BUSY;
 	if (err)
 		return -UF_END_NO_MAPPING;
 	if (!fresh->mapping.is_anonymous)
 		fresh->mapping.file = file_number(&found.file, pc);
+	if (!fresh->mapping.file)
+		fresh->mapping.unnumbered = found.file.inode ^ (__u64)found.file.dev << 32;
 	*out = fresh->mapping;
 	/* A file without a number gets one soon: ask again. */
 	if (fresh->mapping.file || fresh->mapping.is_anonymous)

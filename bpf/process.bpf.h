@@ -14,19 +14,24 @@ static __always_inline void event_send(const struct uf_event *event)
 		loss_add(EVENTS_FULL, 1);
 }
 
+/* What an image starts as. Not on the stack: it takes half of that, and copy_site wants some too. */
+static const struct uf_image blank_image;
+
 static __always_inline uf_image_id image_new(__u32 tgid, uf_image_id parent, __u32 parent_fork_gen)
 {
-	struct uf_image image = {
-		.tgid = tgid,
-		.parent = parent,
-		.parent_fork_gen = parent_fork_gen,
-	};
 	uf_image_id id = __sync_fetch_and_add(&next_image, 1);
+	struct uf_image *image = NULL;
 
-	if (bpf_map_update_elem(&images, &id, &image, BPF_NOEXIST)) {
+	if (!bpf_map_update_elem(&images, &id, &blank_image, BPF_NOEXIST))
+		image = bpf_map_lookup_elem(&images, &id);
+	if (!image) {
 		loss_add(IMAGES_FULL, 1);
 		return 0;
 	}
+	/* Nobody else knows the number yet. */
+	image->tgid = tgid;
+	image->parent = parent;
+	image->parent_fork_gen = parent_fork_gen;
 	return id;
 }
 
@@ -43,17 +48,24 @@ __noinline int image_add_heir(uf_image_id parent, uf_image_id child)
 	return false;
 }
 
-/* The image has ended, by exec or exit: it inherits no more. Its own heirs still may from it. */
-__noinline int image_end(uf_image_id id)
+/*
+ * Takes a dead image without heirs from its parent's heirs. Returns the parent if it is in the
+ * same position now, else 0.
+ */
+__noinline uf_image_id image_leave_parent(uf_image_id id)
 {
 	struct uf_image *image = bpf_map_lookup_elem(&images, &id), *parent;
 	struct uf_process *process;
+	uf_image_id parent_id;
 	__u32 tgid;
 
-	if (!image)
+	if (!image || !image->is_dead)
 		return 0;
-	image->is_dead = 1;
-	parent = bpf_map_lookup_elem(&images, &image->parent);
+	for (int i = 0; i < UF_MAX_HEIRS; i++)
+		if (image->heirs[i])
+			return 0;
+	parent_id = image->parent;
+	parent = bpf_map_lookup_elem(&images, &parent_id);
 	if (!parent)
 		return 0;
 	for (int i = 0; i < UF_MAX_HEIRS; i++) {
@@ -61,11 +73,26 @@ __noinline int image_end(uf_image_id id)
 			continue;
 		tgid = parent->tgid;
 		process = bpf_map_lookup_elem(&processes, &tgid);
-		if (process && process->image == image->parent)
+		if (process && process->image == parent_id)
 			__sync_fetch_and_add(&process->heir_cnt, -1);
-		break;
+		return parent_id;
 	}
 	return 0;
+}
+
+/*
+ * The image has ended, by exec or exit. While it has heirs it goes on inheriting, for them: they
+ * find in its table what its parent hands down.
+ */
+static __always_inline void image_end(uf_image_id id)
+{
+	struct uf_image *image = bpf_map_lookup_elem(&images, &id);
+
+	if (!image)
+		return;
+	image->is_dead = 1;
+	for (int i = 0; i < UF_MAX_LINEAGE && id; i++)
+		id = image_leave_parent(id);
 }
 
 struct site_copy {
@@ -172,6 +199,7 @@ int BPF_PROG(process_exec, struct task_struct *task)
 	struct uf_process *process = bpf_map_lookup_elem(&processes, &tgid);
 	struct uf_process fresh = {};
 	struct uf_event event = {.type = UF_EVENT_EXEC, .tgid = tgid};
+	struct thread_state *thread;
 
 	if (!process)
 		return 0;
@@ -183,6 +211,13 @@ int BPF_PROG(process_exec, struct task_struct *task)
 	} else {
 		event.old_image = process->image;
 		image_end(process->image);
+	}
+	/* A call that executes never returns, and the new stack may lie anywhere. */
+	thread = thread_state_get(false);
+	if (thread && thread->depth) {
+		loss_add(CALL_ABANDONED, thread->depth);
+		thread->depth = 0;
+		thread->level = 0;
 	}
 	fresh.image = image_new(tgid, 0, 0);
 	event.image = fresh.image;
@@ -207,7 +242,8 @@ int BPF_PROG(process_exit, struct task_struct *task)
 		return 0;
 	thread = thread_state_get(false);
 	if (thread && thread->depth) {
-		loss_add(CALL_ABANDONED, thread->depth);
+		pending_call_abandon(&thread->calls[0]);
+		thread_abandon_calls(thread, 1);
 		thread->depth = 0;
 	}
 	if (task->signal->live.counter > 0)

@@ -38,6 +38,8 @@ static __always_inline void stack_add_python(struct thread_state *thread, __u32 
 	thread->stack_id = hash_mix(thread->stack_id, *code_generation_of(code));
 }
 
+#define MAX_BUSY_TRIES 64
+
 /*
  * One step of the walk: the next frame, native or Python, is added. -1: go on;
  * otherwise the end. A function of its own, with all its state in memory, for
@@ -45,12 +47,13 @@ static __always_inline void stack_add_python(struct thread_state *thread, __u32 
  */
 __noinline int walk_one_step(struct thread_state *thread, struct uf_python *python)
 {
+	__u32 n, was_sound;
 	__u64 frame;
-	__u32 n;
 
 	if (!thread)
 		return UF_END_STUCK;
 	n = thread->frame_cnt;
+	was_sound = thread->walk.is_sound;
 	if (n >= UF_MAX_FRAMES)
 		return UF_END_DEPTH;
 	if (python && thread->python.in_eval) {
@@ -65,9 +68,19 @@ __noinline int walk_one_step(struct thread_state *thread, struct uf_python *pyth
 		return thread->stack_end;
 	/* The end is kept: Python frames may still come in its place. */
 	thread->stack_end = unwind_step(&thread->walk);
+	/* Whoever changes the mappings is done in microseconds, mostly on another CPU. */
+	if (thread->stack_end == UF_END_BUSY && thread->walk.busy_cnt < MAX_BUSY_TRIES) {
+		thread->walk.busy_cnt++;
+		thread->walk.is_sound = was_sound;
+		thread->stack_end = UF_END_CNT;
+		return -1;
+	}
 	if ((int)thread->stack_end < 0)
 		thread->stack_end = UF_END_CNT;
 	frame = thread->walk.frame;
+	/* The address alone might be two libraries', one after the other. */
+	if (thread->walk.mapping.unnumbered)
+		thread->stack_id = hash_mix(thread->stack_id, thread->walk.mapping.unnumbered);
 	if (python && thread->python.frame && is_eval_loop(python, frame)) {
 		thread->python.in_eval = 1;
 		return -1;
@@ -82,8 +95,8 @@ static __always_inline int walk_by_tables(struct thread_state *thread, struct uf
 	thread->python.frame = python ? python_first_frame(python) : 0;
 	thread->python.in_eval = 0;
 	thread->stack_end = UF_END_CNT;
-	/* More steps than frames: the eval loop's shims give none. */
-	for (int i = 0; i < 2 * UF_MAX_FRAMES; i++) {
+	/* More steps than frames: the eval loop's shims give none, nor do tries in vain. */
+	for (int i = 0; i < 2 * UF_MAX_FRAMES + MAX_BUSY_TRIES; i++) {
 		int end = walk_one_step(thread, python);
 
 		if (end >= 0)

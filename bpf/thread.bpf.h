@@ -207,13 +207,25 @@ static __always_inline struct pending_call *thread_push_call(struct thread_state
 	return call;
 }
 
-/* Those from the first on. (Unrolled: before 6.0 the verifier refuses some layouts of loops.) */
+static __always_inline void thread_abandon_call(struct thread_state *thread, __u32 i)
+{
+	if (i < thread->depth)
+		pending_call_abandon(&thread->calls[i]);
+}
+
+/*
+ * All from the first on, which is at least 1. (No loop: 5.15's verifier refuses one whose last
+ * instruction falls through to its first, and clang 14 makes one of it.)
+ */
 static __always_inline void thread_abandon_calls(struct thread_state *thread, __u32 first)
 {
-#pragma unroll
-	for (__u32 i = 1; i < MAX_PENDING_CALLS; i++)
-		if (i >= first && i < thread->depth)
-			pending_call_abandon(&thread->calls[i]);
+	_Static_assert(MAX_PENDING_CALLS == 4, "each is named here");
+	if (first <= 1)
+		thread_abandon_call(thread, 1);
+	if (first <= 2)
+		thread_abandon_call(thread, 2);
+	if (first <= 3)
+		thread_abandon_call(thread, 3);
 }
 
 /*

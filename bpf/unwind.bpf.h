@@ -29,6 +29,7 @@ struct walk {
 	__u64 window[WINDOW_WORDS];
 	uf_image_id image;
 	__u32 after_call;  /* pc is a return address: the call is the byte before */
+	__u32 busy_cnt;    /* times that the mappings could not be looked at */
 	__u32 is_sound;    /* every frame so far is a place in a file */
 };
 
@@ -45,6 +46,7 @@ static __always_inline void walk_begin(struct walk *walk, __u64 pc, __u64 sp, __
 	walk->window_at = 0;
 	walk->after_call = 1;
 	walk->is_sound = 1;
+	walk->busy_cnt = 0;
 }
 
 static __always_inline bool read_stack(struct walk *walk, __u64 address, __u64 *out)

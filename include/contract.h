@@ -217,6 +217,10 @@ struct uf_mapping {
  */
 #define UF_LOSSES(X)                                                                              \
 	X(LIVE_TABLE_FULL, "live_table_full", "blocks not recorded: the live table was full")      \
+	X(REALLOC_NO_ROOM, "realloc_no_room",                                                      \
+	  "blocks given up when their realloc failed: the live table was full")                    \
+	X(TOMBSTONE_NO_ROOM, "tombstone_no_room",                                                  \
+	  "frees of inherited blocks not recorded: the live table was full")                       \
 	X(SITE_TABLE_FULL, "site_table_full", "blocks not recorded: the site table was full")      \
 	X(STACK_TABLE_FULL, "stack_table_full", "blocks not recorded: the stack table was full")   \
 	X(THREAD_STATE, "thread_state", "calls not recorded: no memory for the thread's state")    \

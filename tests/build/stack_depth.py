@@ -16,10 +16,13 @@ import sys
 LIMIT = 512
 GRAIN = 32
 
-FUNCTION = re.compile(r"^[0-9a-f]+ <(\w+)>:")
+SECTION = re.compile(r"^Disassembly of section (\S+):")
+FUNCTION = re.compile(r"^([0-9a-f]+) <(\w+)>:")
 FRAME = re.compile(r"r10 - (0x[0-9a-f]+|\d+)")
 ADDRESS = re.compile(r"r\d \+= -(0x[0-9a-f]+|\d+)")
-REFERENCE = re.compile(r"R_BPF_64_(?:32|64)\s+(\w+)")
+CONSTANT = re.compile(r"r\d = (0x[0-9a-f]+|\d+) ll")
+CALL = re.compile(r"R_BPF_64_32\s+(\w+)")
+CALLBACK = re.compile(r"R_BPF_64_64\s+\.text")
 
 
 class Function:
@@ -27,30 +30,43 @@ class Function:
 
     def __init__(self):
         self.frame = 1
-        self.callees = set()
+        self.callees = set()   # by name
+        self.callbacks = set() # by address in .text
+        self.constant = None
 
     def read(self, line):
         """One line of the disassembly."""
         for pattern in FRAME, ADDRESS:
             for match in pattern.finditer(line):
                 self.frame = max(self.frame, int(match.group(1), 0))
-        reference = REFERENCE.search(line)
-        if reference:
-            self.callees.add(reference.group(1))
+        constant, call = CONSTANT.search(line), CALL.search(line)
+        if constant:
+            self.constant = int(constant.group(1), 0)
+        if call:
+            self.callees.add(call.group(1))
+        elif CALLBACK.search(line):
+            self.callbacks.add(self.constant)
 
 
 def functions(path):
     """The functions of an object by name."""
     listing = subprocess.run(["llvm-objdump", "-dr", "--no-show-raw-insn", path],
                              stdout=subprocess.PIPE, check=True).stdout.decode()
-    found, current = {}, None
+    found, addresses, section, current = {}, {}, "", None
     for line in listing.split("\n"):
-        match = FUNCTION.match(line)
-        if not match:
-            if current:
-                current.read(line)
-        elif not match.group(1).startswith("LBB"):  # labels of older clangs
-            current = found.setdefault(match.group(1), Function())
+        heading, start = SECTION.match(line), FUNCTION.match(line)
+        if heading:
+            section = heading.group(1)
+        elif start and start.group(2).startswith("LBB"):
+            pass  # a label, by older clangs
+        elif start:
+            current = found.setdefault(start.group(2), Function())
+            if section == ".text":
+                addresses[int(start.group(1), 16)] = start.group(2)
+        elif current:
+            current.read(line)
+    for function in found.values():
+        function.callees |= {addresses[address] for address in function.callbacks}
     return found
 
 

@@ -2,7 +2,9 @@
 """Goal: a tool that finds leaks has none: its memory and its files do not grow, it leaves no
 trace in the kernel, and the sanitizers have nothing to say."""
 
+import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -106,23 +108,33 @@ class Sanitized(harness.LiveTest):
 class Traces(harness.LiveTest):
     """What stays behind."""
 
-    def programs(self):
-        """How many BPF programs the kernel has."""
-        done = subprocess.run(["bpftool", "prog", "list"], capture_output=True, check=False)
+    def held(self, pid, kind):
+        """Ids of the BPF objects of a kind that a process holds."""
+        ids = set()
+        for fd in os.listdir(f"/proc/{pid}/fdinfo"):
+            with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii", errors="replace") as text:
+                ids |= {int(line.split()[1]) for line in text if line.startswith(f"{kind}_id:")}
+        return ids
+
+    def known(self, kind):
+        """Ids of all that the kernel has."""
+        done = subprocess.run(["bpftool", "-j", kind, "list"], capture_output=True, check=False)
         if done.returncode:
-            self.skipTest("no bpftool")
-        return done.stdout.count(b"tag ")
+            self.skipTest(f"bpftool: {done.stderr.decode()}")
+        return {entry["id"] for entry in json.loads(done.stdout)}
 
     def test_nothing_stays_in_the_kernel(self):
-        try:
-            before = self.programs()
-        except FileNotFoundError:
+        if not shutil.which("bpftool"):
             self.skipTest("no bpftool")
         victim = self.victim("batches", 11, 101)
         tool = self.unfreed("-p", victim.pid)
-        self.assertGreater(self.programs(), before)
+        ours = {kind: self.held(tool.pid, kind) for kind in ("prog", "map", "link")}
+        for kind, ids in ours.items():
+            self.assertGreater(len(ids), 1, kind)
+            self.assertLessEqual(ids, self.known(kind))
         tool.last_report()
-        deadline = time.monotonic() + 10
-        while self.programs() > before and time.monotonic() < deadline:
-            time.sleep(0.1)
-        self.assertEqual(self.programs(), before)
+        for kind, ids in ours.items():
+            deadline = time.monotonic() + 10
+            while ids & self.known(kind) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            self.assertEqual(ids & self.known(kind), set(), kind)

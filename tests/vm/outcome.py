@@ -40,19 +40,42 @@ def reference(tool, programs):
     return results
 
 
+def fold_busy(sites):
+    """Sites without those that were cut, added to the ones whose beginning they are.
+
+    While another thread changes the mappings of its process, a file that the probe has not seen yet
+    cannot be looked up; the stack then ends with "busy". That is rare, but no failure.
+    """
+    whole = [list(site) for site in sites if site[1] != "busy"]
+    for frames, end, *counts in sites:
+        if end != "busy":
+            continue
+        matches = [site for site in whole if site[0][:len(frames)] == frames]
+        if not matches:
+            whole.append([frames, end, *counts])
+            continue
+        matches[0][2:] = [a + b for a, b in zip(matches[0][2:], counts)]
+    return whole
+
+
 def why_wrong(result, expected):
     """Why a case fails, in one line; None if it passes."""
     if "totals" not in result:
         return result.get("error") or result.get("unavailable")
+    sites = fold_busy(result["sites"])
     for name in ("totals", "losses"):
-        if result[name] != expected[name]:
-            return f"{name} are {result[name]}, not {expected[name]}"
+        counts, right = ({**counts, "sites": 0} if name == "totals" else counts
+                         for counts in (result[name], expected[name]))
+        if counts != right:
+            return f"{name} are {counts}, not {right}"
     if result["losses"]:
         return f"losses {result['losses']}"
-    for site, right in zip(result["sites"], expected["sites"]):
+    for site, right in zip(sites, expected["sites"]):
         if site != right:
             return f"a site is {site}, not {right}"
-    ends = {site[1] for site in result["sites"]} - {"complete"}
+    if len(sites) != len(expected["sites"]):
+        return f"{len(sites)} sites, not {len(expected['sites'])}"
+    ends = {site[1] for site in sites} - {"complete"}
     if result["stack"] != "fp" and ends:
         return f"stacks end with {' '.join(ends)}"
     return None
