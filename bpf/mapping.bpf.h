@@ -10,9 +10,12 @@
  * wrong stack (two libraries that take turns at one address). Where the kernel
  * counts changes (mm_lock_seq, with per-VMA locks, 6.4) the cache compares the
  * count; elsewhere it is not believed. While another thread is changing the
- * mappings bpf_find_vma() cannot look: the walk tries again for a moment, then the
- * stack ends there. (No guess: even the same amount of code mapped proves nothing,
- * two libraries of one size may have changed places.)
+ * mappings bpf_find_vma() cannot look. Then the kernel's own object of the last
+ * answer is looked at: if it is still attached to this address space, with the
+ * same range and file, the answer holds. Where the kernel does not say whether
+ * it is attached (before 6.4), the walk tries again for a moment, and ends there.
+ * (No guesses: even the same amount of code mapped proves nothing, two libraries
+ * of one size may have changed places.)
  */
 
 /* A mapping of code. */
@@ -34,6 +37,7 @@ struct mapping_key {
 
 struct cached_mapping {
 	struct mapping mapping;
+	__u64 vma, inode; /* the kernel's objects: never followed without checks */
 	__u32 generation;
 	__u32 pad;
 };
@@ -89,9 +93,11 @@ static long copy_vma(struct task_struct *task, struct vm_area_struct *vma, struc
 	mapping->start = BPF_CORE_READ(vma, vm_start);
 	mapping->end = BPF_CORE_READ(vma, vm_end);
 	mapping->bias = mapping->start - (BPF_CORE_READ(vma, vm_pgoff) << 12);
+	found->fresh.vma = (__u64)vma;
 	if (file) {
 		struct inode *inode = BPF_CORE_READ(file, f_inode);
 
+		found->fresh.inode = (__u64)inode;
 		found->file.inode = BPF_CORE_READ(inode, i_ino);
 		found->file.generation = BPF_CORE_READ(inode, i_generation);
 		found->file.dev = BPF_CORE_READ(inode, i_sb, s_dev);
@@ -196,6 +202,41 @@ static __always_inline __u32 file_number(const struct uf_file_key *key, __u64 ad
 	return 0;
 }
 
+/* Since 6.15, and before; without per-VMA locks neither. */
+struct vm_area_struct___refcnt {
+	refcount_t vm_refcnt;
+} __attribute__((preserve_access_index));
+struct vm_area_struct___detached {
+	bool detached;
+} __attribute__((preserve_access_index));
+
+/*
+ * Is the mapping of an earlier answer still what it was? The object may have been freed, and used
+ * for another mapping, since; reading it is safe, and all that matters of it is compared.
+ */
+static __always_inline bool mapping_still_holds(const struct cached_mapping *cached,
+						struct task_struct *task)
+{
+	struct vm_area_struct *vma = (void *)cached->vma;
+	struct vm_area_struct___refcnt *newer = (void *)vma;
+	struct vm_area_struct___detached *older = (void *)vma;
+	bool attached = false;
+
+	if (!vma)
+		return false;
+	if (bpf_core_field_exists(newer->vm_refcnt))
+		attached = BPF_CORE_READ(newer, vm_refcnt.refs.counter) > 0;
+	else if (bpf_core_field_exists(older->detached))
+		attached = !BPF_CORE_READ(older, detached);
+	return attached && BPF_CORE_READ(vma, vm_mm) == task->mm &&
+	       BPF_CORE_READ(vma, vm_start) == cached->mapping.start &&
+	       BPF_CORE_READ(vma, vm_end) == cached->mapping.end &&
+	       (__u64)BPF_CORE_READ(vma, vm_file, f_inode) == cached->inode &&
+	       (cached->mapping.is_anonymous ||
+		BPF_CORE_READ(vma, vm_start) - (BPF_CORE_READ(vma, vm_pgoff) << 12) ==
+			cached->mapping.bias);
+}
+
 /* The mapping at pc. 0, or -UF_END_... why there is none. */
 static __always_inline int mapping_find(struct mapping *out, uf_image_id image, __u64 pc)
 {
@@ -214,8 +255,12 @@ static __always_inline int mapping_find(struct mapping *out, uf_image_id image, 
 		return 0;
 	}
 	err = find_vma(task, pc, &found);
-	if (err == -EBUSY)
-		return -UF_END_BUSY;
+	if (err == -EBUSY) {
+		if (!cached || !mapping_still_holds(cached, task))
+			return -UF_END_BUSY;
+		*out = cached->mapping;
+		return 0;
+	}
 	if (err)
 		return -UF_END_NO_MAPPING;
 	if (!fresh->mapping.is_anonymous)

@@ -170,7 +170,7 @@ struct {
 /* Process life and the walk's wishes, in order. Full: the event is lost, EVENTS_FULL counts it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 22);
+	__uint(max_entries, 1 << 23);
 } events SEC(".maps");
 
 struct {

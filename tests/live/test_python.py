@@ -13,7 +13,8 @@ PROGRAMS = os.path.join(harness.ROOT, "tests", "programs")
 # Functions whose code objects are freed and their addresses used again; each leaks one block of
 # its own size.
 REUSE = r"""
-import os
+import os, time
+time.sleep(0.5)  # the interpreter is found a moment after it has come up
 keep, seen, reused = [], set(), 0
 def make(i):
     source = "def func_%d(keep):\n%s    keep.append(bytes(5000 + %d))\n" % (i, "\n" * (i % 7), i)
@@ -138,15 +139,17 @@ class Python(harness.LiveTest):
         _, full = self.run_python("-c", TRANSIENT)
         result = self.run_command(PYTHON, "-c", TRANSIENT, args=["--max-sites", "8K"])
         report = harness.only_last(result)
-        self.assert_no_loss(report)
+        # A slow reader may lose copies of code objects: names, no numbers.
+        self.assert_no_loss(report, allowed=["events_full"])
         for name in ("live_bytes", "live_count", "alloc_bytes", "alloc_count", "free_count"):
             self.assertEqual(report["totals"][name], full["totals"][name], name)
         # Too small for what comes at once: what was not recorded is counted.
         result = self.run_command(PYTHON, "-c", TRANSIENT, args=["--max-sites", "256"])
         report = harness.only_last(result)
-        self.assertEqual(report["totals"]["alloc_count"] + sum(report["losses"].values()),
-                         full["totals"]["alloc_count"], report["losses"])
-        self.assertGreater(sum(report["losses"].values()), 0)
+        lost = sum(report["losses"].get(name, 0) for name in ("site_table_full", "stack_table_full"))
+        self.assertEqual(report["totals"]["alloc_count"] + lost, full["totals"]["alloc_count"],
+                         report["losses"])
+        self.assertGreater(lost, 0)
 
     def test_a_process_without_python_has_no_python_frames(self):
         report = self.trace(self.victim("sites"), "DONE leaks")

@@ -225,11 +225,23 @@ class Moving(stacks.StackTest):
         print(f"     {a_turns + b_turns} turns, {same} at the address of the other library")
         self.assertGreater(same, 0)
         report = tool.last_report()
+        # A stack that ends at once because the mappings were being changed names nothing.
+        unnamed, _ = harness.sums([site for site in report["sites"] if site["live_count"] and
+                                   site["stack_end"] == "busy" and len(site["frames"]) == 1])
+        named = 0
         for name, turns in (("a", a_turns), ("b", b_turns)):
-            self.assert_sites(report, f"leak_of_{name}", turns, turns * 1000)
+            count, live_bytes = harness.sums(harness.find_sites(report, f"leak_of_{name}"))
+            self.assertLessEqual(count, turns)
+            self.assertEqual(live_bytes, count * 1000)
+            named += count
             right = [f"leak_of_{name}", f"calls_of_{name}", "turn", f"use_{name}", "main", *START]
             self.check_stacks(report, right)
-        self.assert_sites(report, "leak_when_busy", busy, busy * 2000)
+        count, live_bytes = harness.sums(harness.find_sites(report, "leak_when_busy"))
+        self.assertEqual(live_bytes, count * 2000)
+        self.assertEqual(named + count + unnamed, a_turns + b_turns + busy)
+        self.assertLess(unnamed, (a_turns + b_turns + busy) // 4)
+        if not threads:
+            self.assertEqual(unnamed, 0)
         if threads:
             self.check_stacks(report, ["leak_when_busy", "map_and_unmap", *stacks.THREAD])
         self.assert_no_loss(report)

@@ -6,7 +6,7 @@ import harness
 
 # What glibc takes of its own for a thread: its vector of thread-local storage, kept for the next.
 PTHREAD = "pthread_create"
-FULL = ("live_table_full", "site_table_full", "stack_table_full")
+FULL = ("live_table_full", "realloc_no_room", "site_table_full", "stack_table_full")
 
 
 class StormTest(harness.LiveTest):

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import threading
+import time
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -121,6 +122,7 @@ def main():
     exec(compile("\n\nleak(20161)\n", "/virtual/module.py", "exec"))
 
 
+time.sleep(0.5)  # the interpreter is found a moment after it has come up
 main()
 for size, stack, _ in records:
     print(size, "\t".join(stack), sep="\t")

@@ -439,35 +439,41 @@ START_TEST(at_no_instant_of_its_life_is_an_interpreter_refused)
 }
 END_TEST
 
+/* The script prints T and runs on; it is looked at many times. */
+static void check_moving(const struct test_python *python, const char *script)
+{
+	char *path = script_path(script);
+	struct process process = start_python(python, path, NULL);
+
+	await_report(&process);
+	unlink(path);
+	for (int i = 0; i < 20; i++) {
+		struct python_runtime runtime;
+		enum python_status status = process__find_runtime(&process, &runtime);
+
+		ck_assert_msg(status == PYTHON_FOUND, "%s: status %d: %s", python->path, status,
+			      runtime.why);
+	}
+	process__end(&process);
+}
+
 START_TEST(frames_in_motion_are_not_mistaken_for_wrong_ones)
 {
-	static const char script[] = "import sys, threading\n"
-				     "def churn(n): return n and churn(n - 1) + sum(churn(0)\n"
-				     "        for _ in range(2)) + len([churn(0) for _ in '12'])\n"
-				     "def loop():\n"
-				     "    while True: churn(20)\n"
-				     "threads = [threading.Thread(target=loop) for _ in range(3)]\n"
-				     "[t.start() for t in threads]\n"
-				     "print('T', flush=True)\n"
-				     "while True:\n"
-				     "    t = threading.Thread(target=churn, args=(5,))\n"
-				     "    t.start(); t.join()\n";
+	/* One thread: with several, all but one stand still, waiting for the GIL. */
+	static const char calls[] = "def churn(n): return n and churn(n - 1) + sum(churn(0)\n"
+				    "        for _ in range(2)) + len([churn(0) for _ in '12'])\n"
+				    "print('T', flush=True)\n"
+				    "while True: churn(20)\n";
+	static const char threads[] = "import threading\n"
+				      "print('T', flush=True)\n"
+				      "while True:\n"
+				      "    t = threading.Thread(target=lambda: None)\n"
+				      "    t.start(); t.join()\n";
 
 	find_pythons();
 	for (int i = 0; i < python_cnt; i++) {
-		char *path = script_path(script);
-		struct process process = start_python(&pythons[i], path, NULL);
-
-		await_report(&process);
-		unlink(path);
-		for (int k = 0; k < 10; k++) {
-			struct python_runtime runtime;
-			enum python_status status = process__find_runtime(&process, &runtime);
-
-			ck_assert_msg(status == PYTHON_FOUND, "%s: status %d: %s",
-				      pythons[i].path, status, runtime.why);
-		}
-		process__end(&process);
+		check_moving(&pythons[i], calls);
+		check_moving(&pythons[i], threads);
 	}
 }
 END_TEST

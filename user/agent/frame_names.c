@@ -162,9 +162,13 @@ int frame_names__resolve(const struct frame_names *names, struct snapshot *snap,
 	struct frame_list list = {.snap = snap};
 	uint32_t cnt = stack->frame_cnt <= UF_MAX_FRAMES ? stack->frame_cnt : UF_MAX_FRAMES;
 
+	/* Where the walk could not look at the mappings, neither can we say what was there. */
+	bool is_last_unknown = stack->end == UF_END_BUSY;
+
 	for (uint32_t i = 0; i < cnt; i++) {
 		uint64_t frame = stack->frames[i];
-		int err = is_python_frame(frame) ? add_python(&list, names->pythons, stack, frame)
+		int err = is_last_unknown && i + 1 == cnt ? add_unknown(&list, "", frame)
+			  : is_python_frame(frame)	  ? add_python(&list, names->pythons, stack, frame)
 						 : add_native(&list, names, stack, frame);
 
 		if (err)
