@@ -11,7 +11,8 @@
  * part of the data that never changes was seen to be there.
  *
  * Later the process runs on: lists and frames change while they are read. What does not fit
- * is therefore tried again, ATTEMPTS times, before it counts; what fits need not be: it
+ * is therefore tried again, ATTEMPTS times, before it counts (of a process that does nothing
+ * but call functions, on one thread, two attempts of three fail); what fits need not be: it
  * cannot fit by chance.
  */
 #include <errno.h>
@@ -29,7 +30,7 @@
 #include "python/verify.h"
 #include "python/version.h"
 
-#define ATTEMPTS         16
+#define ATTEMPTS         64
 #define OLDEST           PYTHON_VERSION_HEX(3, 8)
 #define DEBUG_TABLES     PYTHON_VERSION_HEX(3, 13) /* from this on */
 /* In a PyTypeObject of any version: tp_basicsize and tp_itemsize; tp_dealloc. */

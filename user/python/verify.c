@@ -13,6 +13,7 @@
 #include "python/verify.h"
 
 #define FRAMES_ENOUGH    64
+#define THREADS_ENOUGH   16 /* with frames */
 #define STR_MAX_LENGTH   (1u << 20)
 #define BYTES_MAX_LENGTH (16u << 20)
 #define INSTRS_MAX       (64u << 20)
@@ -36,6 +37,7 @@ struct check {
 	const struct uf_python *layout;
 	uint64_t types[TYPE_CNT]; /* once they were seen to have the name */
 	uint64_t code_type;
+	uint32_t code_cnt; /* good ones, of the thread's frames */
 	const char *what;
 };
 
@@ -161,6 +163,7 @@ static bool check_frame(struct check *check, uint64_t *frame)
 		return is_wrong(check, "a frame is outside of its code");
 	if (layout->entry == UF_PYTHON_ENTRY_FLAG && bytes[layout->frame_owner] > 1)
 		return is_wrong(check, "a frame's entry mark is none");
+	check->code_cnt++;
 	return true;
 }
 
@@ -176,6 +179,28 @@ static int first_frame(const struct check *check, uint64_t tstate, uint64_t *fra
 	return err;
 }
 
+static void check_thread(struct check *check, uint64_t tstate, struct python_evidence *out)
+{
+	uint64_t frame;
+
+	check->code_cnt = 0;
+	if (first_frame(check, tstate, &frame)) {
+		is_wrong(check, "a thread's frame cannot be found");
+		out->bad_cnt++;
+		return;
+	}
+	for (int depth = 0; frame && depth < FRAMES_ENOUGH; depth++) {
+		if (!check_frame(check, &frame)) {
+			out->bad_cnt++;
+			return;
+		}
+	}
+	if (check->code_cnt)
+		out->good_cnt++;
+	else
+		out->idle_cnt++;
+}
+
 void python_verify__frames(const struct python_memory *mem, const struct uf_python *layout,
 			   const struct python_threads *threads, uint64_t code_type,
 			   struct python_evidence *out)
@@ -183,23 +208,8 @@ void python_verify__frames(const struct python_memory *mem, const struct uf_pyth
 	struct check check = { .mem = mem, .layout = layout, .code_type = code_type };
 
 	memset(out, 0, sizeof(*out));
-	for (uint32_t i = 0; i < threads->cnt; i++) {
-		uint64_t frame;
-		bool is_good = true;
-
-		if (first_frame(&check, threads->threads[i].tstate, &frame)) {
-			is_good = is_wrong(&check, "a thread's frame cannot be found");
-		} else if (!frame) {
-			out->idle_cnt++;
-			continue;
-		}
-		for (int depth = 0; is_good && frame && depth < FRAMES_ENOUGH; depth++)
-			is_good = check_frame(&check, &frame);
-		if (is_good)
-			out->good_cnt++;
-		else
-			out->bad_cnt++;
-	}
+	for (uint32_t i = 0; i < threads->cnt && out->good_cnt + out->bad_cnt < THREADS_ENOUGH; i++)
+		check_thread(&check, threads->threads[i].tstate, out);
 	if (check.what)
 		snprintf(out->what, sizeof(out->what), "%s", check.what);
 }
