@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
 """A disk with the tool, the victims and what they need, and a machine that boots from it.
 
-The machine is emulated (TCG): much slower than this one, but it runs where KVM does not. Its two
-processors take turns on one thread. With a thread for each, QEMU 7.2 gets the flags wrong once in a
-while after cmpxchg16b, which the kernel's allocator uses: that showed as double faults in kmalloc
-and as single words of memory lost. (Without cmpxchg16b, Linux 7 has no kmalloc_nolock, and so no
-task storage.) It has one disk, ext4, made without mounting anything; what the guest leaves in
-/results there is read out of the image after it has powered off.
+The machine is emulated (TCG): much slower than this one, but it runs where KVM does not. It has one
+disk, ext4, made without mounting anything; what the guest leaves in /results there is read out of
+the image after it has powered off.
+
+QEMU 7.2, Debian 12's, gets the flags wrong once in a while after cmpxchg16b, which the kernel's
+allocator uses: that showed as double faults in kmem_cache_alloc, and as single words of memory
+lost. (Without cmpxchg16b, Linux 7 has no kmalloc_nolock, and so no task storage.) Then a newer one
+is fetched from the backports; its libraries are the same.
 """
 
 import glob
@@ -14,6 +16,8 @@ import os
 import re
 import shutil
 import subprocess
+
+import packages
 
 BOOT_LIMIT_S = 1800
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -130,21 +134,49 @@ class Disk:
                        stdout=subprocess.DEVNULL)
 
 
-def boot(kernel, image, console):
-    """Boots and waits for power-off. False: it took too long. console: where it says things."""
-    command = ["qemu-system-x86_64", "-accel", "tcg,thread=single", "-machine", "q35", "-cpu", "max",
-               "-smp", "2", "-m", "1024", "-nodefaults", "-display", "none", "-no-reboot",
-               "-kernel", os.path.join(kernel, "vmlinuz"),
-               "-initrd", os.path.join(kernel, "initrd"),
-               "-append", "console=ttyS0 quiet panic=-1 mitigations=off",
-               "-serial", "stdio", "-drive", f"if=virtio,file={image},format=raw,cache=unsafe"]
-    with open(console, "wb") as out:
+class Qemu:
+    """An emulator that gets it right: the machine's own, or one unpacked under folder."""
+
+    PROGRAM = "qemu-system-x86_64"
+    GOOD_VERSION = 10
+    SUITE = "bookworm-backports"
+    PACKAGES = ("qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios")
+
+    def __init__(self, folder):
+        self.command = [self.PROGRAM]
+        if self.version() >= self.GOOD_VERSION:
+            return
+        unpacked = os.path.join(folder, "qemu")
+        if not os.path.exists(unpacked):
+            suite = packages.Archives(os.path.join(folder, "apt")).suite("debian", self.SUITE)
+            suite.unpack(self.PACKAGES, unpacked)
+        self.command = [os.path.join(unpacked, "usr", "bin", self.PROGRAM)]
+        for name in "qemu", "seabios":
+            self.command += ["-L", os.path.join(unpacked, "usr", "share", name)]
+
+    def version(self):
+        """The installed one's major version; 0 if there is none."""
         try:
-            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                           timeout=BOOT_LIMIT_S, check=False)
-        except subprocess.TimeoutExpired:
-            return False
-    return True
+            said = packages.run(self.PROGRAM, "--version")
+        except FileNotFoundError:
+            return 0
+        return int(re.search(r"version (\d+)", said).group(1))
+
+    def boot(self, kernel, image, console):
+        """Boots and waits for power-off. False: it took too long. console: where it says things."""
+        command = [*self.command, "-accel", "tcg", "-machine", "q35", "-cpu", "max", "-smp", "2",
+                   "-m", "1024", "-nodefaults", "-display", "none", "-no-reboot",
+                   "-kernel", os.path.join(kernel, "vmlinuz"),
+                   "-initrd", os.path.join(kernel, "initrd"),
+                   "-append", "console=ttyS0 quiet panic=-1 mitigations=off", "-serial", "stdio",
+                   "-drive", f"if=virtio,file={image},format=raw,cache=unsafe"]
+        with open(console, "wb") as out:
+            try:
+                subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                               timeout=BOOT_LIMIT_S, check=False)
+            except subprocess.TimeoutExpired:
+                return False
+        return True
 
 
 def read_results(image, target):
