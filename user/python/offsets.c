@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 /*
- * The layouts of CPython 3.8 - 3.14 on x86-64, an entry a minor version, from DWARF of builds of
- * them. What is used here is the same in all patch releases that were looked at; others were
- * not, which is why nothing is believed before verify.c has tried it on the live process.
+ * The layouts of CPython 3.8 - 3.14 on x86-64, an entry a minor version: 3.8 - 3.13 from DWARF of
+ * builds of them, 3.14 from the debug offsets and the memory of Debian's 3.14.10. Not every
+ * patch release was looked at, which is why nothing is believed before verify.c has
+ * tried it on the live process.
  *
  * From 3.13 on the interpreter carries _Py_DebugOffsets, a table of its own at the start
  * of _PyRuntime: a fixed sequence of u64 in groups, a group a structure, each beginning with the
