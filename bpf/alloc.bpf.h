@@ -90,10 +90,10 @@ static __always_inline bool size_is_wanted(__u64 size_bytes)
 	return size_bytes >= cfg_min_size_bytes && size_bytes <= cfg_max_size_bytes;
 }
 
-/* True if the return must be seen. */
-static __always_inline bool alloc_enter(struct pt_regs *ctx)
+/* True if the return must be seen. (A call: entry and return share no stack of a session.) */
+static __noinline bool alloc_enter(struct pt_regs *ctx)
 {
-	struct pending_call call = {}, replaced = {}, *slot;
+	struct pending_call call = {}, *replaced = NULL, *slot;
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	struct uf_process *process;
 	struct thread_state *thread;
@@ -120,10 +120,10 @@ static __always_inline bool alloc_enter(struct pt_regs *ctx)
 		struct uf_block_key key = {.address = call.address, .image = call.image};
 
 		/* A tail call resizes the block that the jumping function has taken. */
-		if (replaced.has_old && replaced.address == call.address) {
-			call.old = replaced.old;
+		if (replaced && replaced->has_old && replaced->address == call.address) {
+			call.old = replaced->old;
 			call.has_old = 1;
-			replaced.has_old = 0;
+			replaced->has_old = 0;
 		} else if (live_take(process, &key, &call.old)) {
 			call.has_old = 1;
 		} else {
@@ -132,8 +132,8 @@ static __always_inline bool alloc_enter(struct pt_regs *ctx)
 	} else if (!size_is_wanted(call.size_bytes)) {
 		return false;
 	}
-	if (replaced.has_old)
-		pending_call_abandon(&replaced);
+	if (replaced && replaced->has_old)
+		pending_call_abandon(replaced);
 	slot = thread_push_call(thread);
 	call.level = slot->level;
 	*slot = call;
@@ -154,7 +154,7 @@ static __always_inline void settle_old_block(struct pending_call *call, __u64 re
 		live_put_back(&key, &call->old);
 }
 
-static __always_inline void alloc_return(struct pt_regs *ctx)
+static __noinline int alloc_return(struct pt_regs *ctx)
 {
 	struct thread_state *thread = thread_state_get(false);
 	struct pending_call *call;
@@ -164,10 +164,10 @@ static __always_inline void alloc_return(struct pt_regs *ctx)
 	__u64 result = PT_REGS_RC(ctx);
 
 	if (!thread || !thread->depth)
-		return;
+		return 0;
 	call = thread_pop_call(thread, PT_REGS_SP(ctx));
 	if (!call)
-		return;
+		return 0;
 	if (call->func == UF_POSIX_MEMALIGN) {
 		bool failed = (__u32)result;
 
@@ -179,19 +179,20 @@ static __always_inline void alloc_return(struct pt_regs *ctx)
 	if (!result) {
 		if (!call->has_old || call->size_bytes)
 			stats_add(failed_alloc_cnt, 1);
-		return;
+		return 0;
 	}
 	process = current_process();
 	if (!process || process->image != call->image || !size_is_wanted(call->size_bytes))
-		return;
+		return 0;
 	if (!site_here(ctx, thread, call->image, &block.site))
-		return;
+		return 0;
 	key.address = result;
 	key.image = call->image;
 	block.size_bytes = call->size_bytes;
 	block.epoch = *(volatile __u32 *)&current_epoch;
 	block.fork_gen = process->fork_gen;
 	live_add(&key, &block);
+	return 0;
 }
 
 /* Sessions: 0 has the return called, 1 skips it. */
@@ -224,7 +225,7 @@ SEC("uprobe")
 int free_entry(struct pt_regs *ctx)
 {
 	struct uf_block_key key = {.address = PT_REGS_PARM1(ctx)};
-	struct pending_call replaced = {};
+	struct pending_call *replaced = NULL;
 	struct uf_block block = {};
 	struct uf_process *process;
 	struct thread_state *thread;
@@ -239,8 +240,8 @@ int free_entry(struct pt_regs *ctx)
 	thread = thread_state_get(false);
 	if (thread && thread->depth)
 		nested = thread_call_is_nested(thread, ctx, &replaced);
-	if (replaced.has_old)
-		pending_call_abandon(&replaced);
+	if (replaced && replaced->has_old)
+		pending_call_abandon(replaced);
 	/* What an allocation in progress frees of its own is in no table; what else, is. */
 	key.image = process->image;
 	if (live_take(process, &key, &block))

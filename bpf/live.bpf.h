@@ -154,7 +154,8 @@ static __always_inline bool live_take_inherited(struct uf_process *process,
 static __always_inline bool live_take(struct uf_process *process, struct uf_block_key *key,
 				      struct uf_block *out)
 {
-	/* Between the first two looks the parent may free the block and hand it to us: look again. */
+	/* Between the first two looks the parent may free the block and hand it to us: look again.
+	 */
 	return live_take_own(process, key, out) || live_take_inherited(process, key, out) ||
 	       live_take_own(process, key, out);
 }
@@ -195,13 +196,21 @@ __noinline int live_add(struct uf_block_key *at, struct uf_block *new)
 }
 
 /* Undoes live_take: the block was not freed after all. */
-static __always_inline void live_put_back(struct uf_block_key *key, struct uf_block *block)
+__noinline int live_put_back(struct uf_block_key *at, struct uf_block *taken)
 {
+	struct uf_block_key key;
+	struct uf_block block;
+
+	if (!at || !taken)
+		return 0;
+	key = *at;
+	block = *taken;
 	/* Another block may have taken its place in a full table. */
-	if (bpf_map_update_elem(&live, key, block, BPF_ANY)) {
+	if (bpf_map_update_elem(&live, &key, &block, BPF_ANY)) {
 		loss_add(REALLOC_NO_ROOM, 1);
-		site_remove_block(block);
+		site_remove_block(&block);
 	}
+	return 0;
 }
 
 #endif

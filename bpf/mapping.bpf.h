@@ -3,19 +3,19 @@
 #define UNFREED_MAPPING_BPF_H
 
 /*
- * Which file is mapped at a program counter: bpf_find_vma(), or before 5.17 a
- * search of our own, and a cache of the answers.
+ * Which file is mapped at a program counter: bpf_find_vma(), or a search of our own where the
+ * kernel has none or may not wait for the lock, and a cache of the answers.
  *
  * An answer holds until the address space changes, and a stale one gives a
  * wrong stack (two libraries that take turns at one address). Where the kernel
  * counts changes (mm_lock_seq, with per-VMA locks, 6.4) the cache compares the
- * count; elsewhere it is not believed. While another thread is changing the
- * mappings bpf_find_vma() cannot look. Then the kernel's own object of the last
- * answer is looked at: if it is still attached to this address space, with the
- * same range and file, the answer holds. Where the kernel does not say whether
- * it is attached (before 6.4), the walk tries again for a moment, and ends there.
- * (No guesses: even the same amount of code mapped proves nothing, two libraries
- * of one size may have changed places.)
+ * count; elsewhere it is not believed.
+ *
+ * While another thread is changing the mappings bpf_find_vma() cannot look. What the search finds
+ * then is believed only if the kernel's object is part of this address space, contains the
+ * program counter, and reads the same twice. If not, the walk tries again for a moment, and ends
+ * there. (No guesses: even the same amount of code mapped proves nothing, two libraries of one
+ * size may have changed places.)
  */
 
 /* A mapping of code. */
@@ -28,7 +28,7 @@ struct mapping {
 };
 
 struct mapping_key {
-	__u64 page;         /* pc >> MAPPING_PAGE_BITS */
+	__u64 page; /* pc >> MAPPING_PAGE_BITS */
 	uf_image_id image;
 	__u32 pad;
 };
@@ -37,7 +37,6 @@ struct mapping_key {
 
 struct cached_mapping {
 	struct mapping mapping;
-	__u64 vma, inode; /* the kernel's objects: never followed without checks */
 	__u32 generation;
 	__u32 pad;
 };
@@ -82,9 +81,10 @@ static __always_inline __u32 mapping_generation(struct mm_struct *mm)
 struct found_vma {
 	struct cached_mapping fresh;
 	struct uf_file_key file;
+	__u64 inode; /* the kernel's object: told from others, never followed */
 };
 
-/* Reads by BPF_CORE_READ, for search_vma() has no pointer that the verifier trusts. */
+/* Reads by BPF_CORE_READ, for vma_search() has no pointer that the verifier trusts. */
 static long copy_vma(struct task_struct *task, struct vm_area_struct *vma, struct found_vma *found)
 {
 	struct mapping *mapping = &found->fresh.mapping;
@@ -93,11 +93,10 @@ static long copy_vma(struct task_struct *task, struct vm_area_struct *vma, struc
 	mapping->start = BPF_CORE_READ(vma, vm_start);
 	mapping->end = BPF_CORE_READ(vma, vm_end);
 	mapping->bias = mapping->start - (BPF_CORE_READ(vma, vm_pgoff) << 12);
-	found->fresh.vma = (__u64)vma;
 	if (file) {
 		struct inode *inode = BPF_CORE_READ(file, f_inode);
 
-		found->fresh.inode = (__u64)inode;
+		found->inode = (__u64)inode;
 		found->file.inode = BPF_CORE_READ(inode, i_ino);
 		found->file.generation = BPF_CORE_READ(inode, i_generation);
 		found->file.dev = BPF_CORE_READ(inode, i_sb, s_dev);
@@ -118,56 +117,56 @@ enum bpf_func_id___find_vma {
 	BPF_FUNC_find_vma___find_vma = 180,
 };
 
-/* Before 6.1 the mappings are in a red-black tree. */
-struct rb_node___tree {
-	struct rb_node___tree *rb_right, *rb_left;
+/* Since 6.15, and from 6.4 on. */
+struct vm_area_struct___refcnt {
+	refcount_t vm_refcnt;
 } __attribute__((preserve_access_index));
-struct rb_root___tree {
-	struct rb_node___tree *rb_node;
-} __attribute__((preserve_access_index));
-struct mm_struct___tree {
-	struct rb_root___tree mm_rb;
-} __attribute__((preserve_access_index));
-struct vm_area_struct___tree {
-	struct rb_node___tree vm_rb;
+struct vm_area_struct___detached {
+	bool detached;
 } __attribute__((preserve_access_index));
 
-#define MAX_VMA_TREE_DEPTH 34 /* of 65,536 mappings, the most that a process has by default */
+/* The object may have been freed, and used for another mapping: reading it is safe. */
+static __always_inline bool vma_is_part_of(struct vm_area_struct *vma, struct mm_struct *mm)
+{
+	struct vm_area_struct___refcnt *newer = (void *)vma;
+	struct vm_area_struct___detached *older = (void *)vma;
+
+	if (bpf_core_field_exists(newer->vm_refcnt) &&
+	    BPF_CORE_READ(newer, vm_refcnt.refs.counter) <= 0)
+		return false;
+	if (bpf_core_field_exists(older->detached) && BPF_CORE_READ(older, detached))
+		return false;
+	return BPF_CORE_READ(vma, vm_mm) == mm;
+}
 
 /*
- * Without bpf_find_vma() (5.15, 5.16). Nothing holds the tree still meanwhile: another thread's
- * mmap may hide the mapping from this search, which ends the stack as it does when bpf_find_vma()
- * is kept waiting. What is found does contain pc.
+ * The mapping at pc without the kernel's lock. What a search meets while another thread changes
+ * the mappings may be torn, so what it found is looked at twice.
  */
-static __always_inline long search_vma(struct task_struct *task, __u64 pc, struct found_vma *found)
+static __always_inline long find_vma_unlocked(struct task_struct *task, __u64 pc,
+					      struct found_vma *found)
 {
-	struct mm_struct___tree *mm = (void *)task->mm;
-	struct rb_node___tree *node = BPF_CORE_READ(mm, mm_rb.rb_node);
+	const struct mapping *mapping = &found->fresh.mapping;
+	struct vm_area_struct *vma = (void *)vma_search(pc);
 
-	for (int i = 0; node && i < MAX_VMA_TREE_DEPTH; i++) {
-		struct vm_area_struct *vma = (void *)node -
-			bpf_core_field_offset(struct vm_area_struct___tree, vm_rb);
-
-		if (pc < BPF_CORE_READ(vma, vm_start)) {
-			node = BPF_CORE_READ(node, rb_left);
-		} else if (pc >= BPF_CORE_READ(vma, vm_end)) {
-			node = BPF_CORE_READ(node, rb_right);
-		} else {
-			copy_vma(task, vma, found);
-			return pc >= found->fresh.mapping.start &&
-			       pc < found->fresh.mapping.end ? 0 : -EBUSY;
-		}
-	}
-	return -ENOENT;
+	if (!vma)
+		return -EBUSY;
+	copy_vma(task, vma, found);
+	if (pc < mapping->start || pc >= mapping->end || !vma_is_part_of(vma, task->mm) ||
+	    BPF_CORE_READ(vma, vm_start) != mapping->start ||
+	    BPF_CORE_READ(vma, vm_end) != mapping->end ||
+	    (__u64)BPF_CORE_READ(vma, vm_file, f_inode) != found->inode)
+		return -EBUSY;
+	return 0;
 }
 
 static __always_inline long find_vma(struct task_struct *task, __u64 pc, struct found_vma *found)
 {
+	long err = -EBUSY;
+
 	if (bpf_core_enum_value_exists(enum bpf_func_id___find_vma, BPF_FUNC_find_vma___find_vma))
-		return bpf_find_vma(task, pc, copy_vma, found, 0);
-	if (bpf_core_field_exists(struct mm_struct___tree, mm_rb))
-		return search_vma(task, pc, found);
-	return -ENOENT;
+		err = bpf_find_vma(task, pc, copy_vma, found, 0);
+	return err == -EBUSY ? find_vma_unlocked(task, pc, found) : err;
 }
 
 /* Asks user space for a file's table. (Written in place: the stack is short down here.) */
@@ -202,41 +201,6 @@ static __always_inline __u32 file_number(const struct uf_file_key *key, __u64 ad
 	return 0;
 }
 
-/* Since 6.15, and before; without per-VMA locks neither. */
-struct vm_area_struct___refcnt {
-	refcount_t vm_refcnt;
-} __attribute__((preserve_access_index));
-struct vm_area_struct___detached {
-	bool detached;
-} __attribute__((preserve_access_index));
-
-/*
- * Is the mapping of an earlier answer still what it was? The object may have been freed, and used
- * for another mapping, since; reading it is safe, and all that matters of it is compared.
- */
-static __always_inline bool mapping_still_holds(const struct cached_mapping *cached,
-						struct task_struct *task)
-{
-	struct vm_area_struct *vma = (void *)cached->vma;
-	struct vm_area_struct___refcnt *newer = (void *)vma;
-	struct vm_area_struct___detached *older = (void *)vma;
-	bool attached = false;
-
-	if (!vma)
-		return false;
-	if (bpf_core_field_exists(newer->vm_refcnt))
-		attached = BPF_CORE_READ(newer, vm_refcnt.refs.counter) > 0;
-	else if (bpf_core_field_exists(older->detached))
-		attached = !BPF_CORE_READ(older, detached);
-	return attached && BPF_CORE_READ(vma, vm_mm) == task->mm &&
-	       BPF_CORE_READ(vma, vm_start) == cached->mapping.start &&
-	       BPF_CORE_READ(vma, vm_end) == cached->mapping.end &&
-	       (__u64)BPF_CORE_READ(vma, vm_file, f_inode) == cached->inode &&
-	       (cached->mapping.is_anonymous ||
-		BPF_CORE_READ(vma, vm_start) - (BPF_CORE_READ(vma, vm_pgoff) << 12) ==
-			cached->mapping.bias);
-}
-
 /* The mapping at pc. 0, or -UF_END_... why there is none. */
 static __always_inline int mapping_find(struct mapping *out, uf_image_id image, __u64 pc)
 {
@@ -255,14 +219,8 @@ static __always_inline int mapping_find(struct mapping *out, uf_image_id image, 
 		return 0;
 	}
 	err = find_vma(task, pc, &found);
-	if (err == -EBUSY) {
-		if (!cached || !mapping_still_holds(cached, task))
-			return -UF_END_BUSY;
-		*out = cached->mapping;
-		return 0;
-	}
 	if (err)
-		return -UF_END_NO_MAPPING;
+		return err == -EBUSY ? -UF_END_BUSY : -UF_END_NO_MAPPING;
 	if (!fresh->mapping.is_anonymous)
 		fresh->mapping.file = file_number(&found.file, pc);
 	if (!fresh->mapping.file)

@@ -159,8 +159,8 @@ __noinline int stack_walk(struct thread_state *thread, uf_image_id image, __u64 
 	thread->frame_cnt = 0;
 	walk_begin(&thread->walk, pc, sp, fp);
 	thread->walk.image = image;
-	thread->stack_end = cfg_stack_mode == UF_STACK_FP ? walk_by_fp(thread)
-							  : walk_by_tables(thread, python);
+	thread->stack_end =
+		cfg_stack_mode == UF_STACK_FP ? walk_by_fp(thread) : walk_by_tables(thread, python);
 	thread->stack_id = hash_mix(thread->stack_id, thread->stack_end);
 	/* Addresses mean nothing in another process. */
 	if (!thread->walk.is_sound)
@@ -169,13 +169,17 @@ __noinline int stack_walk(struct thread_state *thread, uf_image_id image, __u64 
 	return 0;
 }
 
-/* Has user space free what is idle (user/agent/tracer_reclaim.c): once until it has. */
-static __always_inline void want_room(void)
+/*
+ * Has user space free what is idle (user/agent/tracer_reclaim.c): once until it has. (A function
+ * of its own: the event would take a sixth of the stack of whoever needs a site.)
+ */
+__noinline int want_room(void)
 {
 	struct uf_event event = {.type = UF_EVENT_TABLE_FILLS};
 
 	if (!__sync_lock_test_and_set(&room_is_wanted, 1))
 		bpf_ringbuf_output(&events, &event, sizeof(event), 0);
+	return 0;
 }
 
 /* A free index of a table of max entries: one given back, or the next never used. False: full. */

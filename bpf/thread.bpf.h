@@ -32,21 +32,22 @@
 #define MAX_PENDING_CALLS 4
 
 struct pending_call {
-	__u64 sp;         /* at entry */
+	__u64 sp; /* at entry */
 	__u64 size_bytes;
-	__u64 address;    /* realloc: the old block; posix_memalign: where the result goes */
+	__u64 address;	     /* realloc: the old block; posix_memalign: where the result goes */
 	struct uf_block old; /* realloc: the old block, taken out of the live table */
 	uf_image_id image;
-	__u32 func;       /* enum uf_func */
-	__u16 level;      /* signal level that it was made at */
+	__u32 func;  /* enum uf_func */
+	__u16 level; /* signal level that it was made at */
 	__u16 has_old;
 	__u32 is_suspect; /* a handler that ended may have left it by siglongjmp */
 };
 
 struct thread_state {
-	__u32 depth;      /* calls in use */
-	__u32 level;      /* signal handlers entered since the outermost pending call */
-	__u8 signals[MAX_PENDING_CALLS]; /* of the handler at each level; 0: not known to be blocked */
+	__u32 depth; /* calls in use */
+	__u32 level; /* signal handlers entered since the outermost pending call */
+	__u8 signals[MAX_PENDING_CALLS]; /* of the handler at each level; 0: not known to be blocked
+					  */
 	__u32 pad;
 	struct pending_call calls[MAX_PENDING_CALLS];
 	/* Scratch of the stack walk. Task storage because a per-CPU one can be
@@ -102,15 +103,23 @@ static __always_inline bool handler_has_ended(const struct thread_state *thread)
 	return sig && !(task->blocked.sig[0] >> ((sig - 1) & 63) & 1);
 }
 
-/* The call will never return. A block that it had taken out to resize is most likely still there. */
-static __always_inline void pending_call_abandon(struct pending_call *call)
+/* The call will never return. A block that it had taken out to resize is most likely still there.
+ */
+__noinline int pending_call_abandon(struct pending_call *call)
 {
-	loss_add(CALL_ABANDONED, 1);
-	if (call->has_old) {
-		struct uf_block_key key = {.address = call->address, .image = call->image};
+	struct uf_block_key key = {};
+	struct uf_block old;
 
-		bpf_map_update_elem(&live, &key, &call->old, BPF_NOEXIST);
-	}
+	if (!call)
+		return 0;
+	loss_add(CALL_ABANDONED, 1);
+	if (!call->has_old)
+		return 0;
+	key.address = call->address;
+	key.image = call->image;
+	old = call->old;
+	bpf_map_update_elem(&live, &key, &old, BPF_NOEXIST);
+	return 0;
 }
 
 /*
@@ -146,15 +155,15 @@ __noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp,
 
 /*
  * Is a call entered at sp made by the pending call (and so no block of its own)?
- * Drops pending calls that sp proves to be gone; the last one dropped with the very
- * same sp is copied to *replaced, with func UF_FUNC_NONE if there was none.
+ * Drops pending calls that sp proves to be gone; *replaced is the last one dropped with the very
+ * same sp, NULL if there was none: readable until a call is pushed.
  */
-static __always_inline bool thread_call_is_nested(struct thread_state *thread,
-						  struct pt_regs *ctx,
-						  struct pending_call *replaced)
+static __always_inline bool thread_call_is_nested(struct thread_state *thread, struct pt_regs *ctx,
+						  struct pending_call **replaced)
 {
 	__u64 sp = PT_REGS_SP(ctx);
 
+	*replaced = NULL;
 	for (int i = 0; i < MAX_PENDING_CALLS; i++) {
 		struct pending_call *top;
 
@@ -179,7 +188,7 @@ static __always_inline bool thread_call_is_nested(struct thread_state *thread,
 			}
 		}
 		if (sp == top->sp)
-			*replaced = *top;
+			*replaced = top;
 		else
 			pending_call_abandon(top);
 		thread->depth--;
@@ -230,7 +239,8 @@ static __always_inline void thread_abandon_calls(struct thread_state *thread, __
 
 /*
  * The pending call that returns with sp, taken off with all above it; NULL if there is none. It
- * stays readable until the thread's next call. (Not copied: the stack is short, and a walk is next.)
+ * stays readable until the thread's next call. (Not copied: the stack is short, and a walk is
+ * next.)
  */
 static __always_inline struct pending_call *thread_pop_call(struct thread_state *thread, __u64 sp)
 {

@@ -40,6 +40,7 @@
 #include "maps.bpf.h"
 #include "stats.bpf.h"
 #include "trampoline.bpf.h"
+#include "vma_search.bpf.h"
 #include "mapping.bpf.h"
 #include "unwind.bpf.h"
 #include "python.bpf.h"

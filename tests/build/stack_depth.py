@@ -15,13 +15,15 @@ import sys
 
 LIMIT = 512
 GRAIN = 32
+INSTRUCTION_BYTES = 8
 
 SECTION = re.compile(r"^Disassembly of section (\S+):")
 FUNCTION = re.compile(r"^([0-9a-f]+) <(\w+)>:")
 FRAME = re.compile(r"r10 - (0x[0-9a-f]+|\d+)")
 ADDRESS = re.compile(r"r\d \+= -(0x[0-9a-f]+|\d+)")
 CONSTANT = re.compile(r"r\d = (0x[0-9a-f]+|\d+) ll")
-CALL = re.compile(r"R_BPF_64_32\s+(\w+)")
+TARGET = re.compile(r"\bcall (-?0x[0-9a-f]+|-?\d+)$")
+CALL = re.compile(r"R_BPF_64_32\s+(\S+)")
 CALLBACK = re.compile(r"R_BPF_64_64\s+\.text")
 
 
@@ -31,21 +33,26 @@ class Function:
     def __init__(self):
         self.frame = 1
         self.callees = set()   # by name
-        self.callbacks = set() # by address in .text
+        self.addresses = set() # of callbacks and static callees in .text
         self.constant = None
+        self.target = None
 
     def read(self, line):
         """One line of the disassembly."""
         for pattern in FRAME, ADDRESS:
             for match in pattern.finditer(line):
                 self.frame = max(self.frame, int(match.group(1), 0))
-        constant, call = CONSTANT.search(line), CALL.search(line)
+        constant, call, target = CONSTANT.search(line), CALL.search(line), TARGET.search(line)
         if constant:
             self.constant = int(constant.group(1), 0)
-        if call:
+        if target:
+            self.target = (int(target.group(1), 0) + 1) * INSTRUCTION_BYTES
+        if call and call.group(1) == ".text":
+            self.addresses.add(self.target)
+        elif call:
             self.callees.add(call.group(1))
         elif CALLBACK.search(line):
-            self.callbacks.add(self.constant)
+            self.addresses.add(self.constant)
 
 
 def functions(path):
@@ -66,7 +73,7 @@ def functions(path):
         elif current:
             current.read(line)
     for function in found.values():
-        function.callees |= {addresses[address] for address in function.callbacks}
+        function.callees |= {addresses[address] for address in function.addresses}
     return found
 
 
