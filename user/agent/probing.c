@@ -133,6 +133,9 @@ static void say_failure(const struct agent *agent, const char *path, int err)
 		hint = "; raise the limit of open files (ulimit -n)";
 	else if (err == -ENOSPC)
 		hint = "; too many files with allocators";
+	else if (err == -EINVAL)
+		hint = "; does another tracer hold a USDT probe at one of these places? "
+		       "(bpftool perf, /sys/kernel/tracing/uprobe_events)";
 	agent__say(agent, -1, "cannot probe %s: %s%s", path, strerror(-err), hint);
 }
 
