@@ -1,23 +1,46 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 #include "agent/tracees.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "target/proc_info.h"
 
+#define BUCKETS 4096 /* power of two */
+
 struct tracees {
-	struct tracee *first, **last_next;
+	struct tracee *first, *last;
+	struct tracee *by_image[BUCKETS], *by_pid[BUCKETS];
 };
 
 struct tracees *tracees__new(void)
 {
-	struct tracees *tracees = calloc(1, sizeof(*tracees));
+	return calloc(1, sizeof(struct tracees));
+}
 
-	if (tracees)
-		tracees->last_next = &tracees->first;
-	return tracees;
+static void set_text(const char **field, const char *text)
+{
+	char *copy;
+
+	if (!strcmp(*field, text))
+		return;
+	copy = strdup(text);
+	if (!copy)
+		return; /* what was known stays */
+	if (**field)
+		free((char *)*field);
+	*field = copy;
+}
+
+static void tracee__free(struct tracee *tracee)
+{
+	if (*tracee->exe)
+		free((char *)tracee->exe);
+	if (*tracee->cgroup)
+		free((char *)tracee->cgroup);
+	free(tracee);
 }
 
 void tracees__free(struct tracees *tracees)
@@ -28,7 +51,7 @@ void tracees__free(struct tracees *tracees)
 		struct tracee *tracee = tracees->first;
 
 		tracees->first = tracee->next;
-		free(tracee);
+		tracee__free(tracee);
 	}
 	free(tracees);
 }
@@ -49,45 +72,63 @@ static void read_comm(struct tracee *tracee)
 
 void tracee__refresh(struct tracee *tracee)
 {
-	char text[sizeof(tracee->exe)];
+	char text[PATH_MAX];
 
 	/* What was known stays if the process is gone. */
 	read_comm(tracee);
 	if (proc_info__exe(tracee->pid, text, sizeof(text))[0])
-		memcpy(tracee->exe, text, sizeof(text));
+		set_text(&tracee->exe, text);
 	if (proc_info__cgroup(tracee->pid, text, sizeof(text))[0])
-		memcpy(tracee->cgroup, text, sizeof(text));
+		set_text(&tracee->cgroup, text);
+}
+
+static struct tracee **image_bucket(const struct tracees *tracees, uf_image_id image)
+{
+	return (struct tracee **)&tracees->by_image[image & (BUCKETS - 1)];
+}
+
+static struct tracee **pid_bucket(const struct tracees *tracees, pid_t pid)
+{
+	return (struct tracee **)&tracees->by_pid[(uint32_t)pid & (BUCKETS - 1)];
 }
 
 struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pid)
 {
-	struct tracee *tracee = calloc(1, sizeof(*tracee));
+	struct tracee **bucket, *tracee = calloc(1, sizeof(*tracee));
 
 	if (!tracee)
 		return NULL;
 	tracee->image = image;
 	tracee->pid = pid;
+	tracee->exe = tracee->cgroup = "";
 	tracee__refresh(tracee);
-	*tracees->last_next = tracee;
-	tracees->last_next = &tracee->next;
+	tracee->previous = tracees->last;
+	*(tracees->last ? &tracees->last->next : &tracees->first) = tracee;
+	tracees->last = tracee;
+	bucket = image_bucket(tracees, image);
+	tracee->next_by_image = *bucket;
+	*bucket = tracee;
+	bucket = pid_bucket(tracees, pid);
+	tracee->next_by_pid = *bucket;
+	*bucket = tracee;
 	return tracee;
 }
 
 struct tracee *tracees__find(const struct tracees *tracees, uf_image_id image)
 {
-	struct tracee *tracee = tracees->first;
+	struct tracee *tracee = *image_bucket(tracees, image);
 
 	while (tracee && tracee->image != image)
-		tracee = tracee->next;
+		tracee = tracee->next_by_image;
 	return tracee;
 }
 
 struct tracee *tracees__find_pid(const struct tracees *tracees, pid_t pid)
 {
-	struct tracee *tracee = tracees->first;
+	struct tracee *tracee = *pid_bucket(tracees, pid);
 
 	while (tracee && (tracee->pid != pid || tracee->has_ended || tracee->is_dropped))
-		tracee = tracee->next;
+		tracee = tracee->next_by_pid;
 	return tracee;
 }
 
@@ -98,17 +139,21 @@ struct tracee *tracees__first(const struct tracees *tracees)
 
 void tracees__remove(struct tracees *tracees, uf_image_id image)
 {
-	struct tracee **link = &tracees->first, *tracee;
+	struct tracee *tracee = tracees__find(tracees, image), **link;
 
-	while (*link && (*link)->image != image)
-		link = &(*link)->next;
-	tracee = *link;
 	if (!tracee)
 		return;
-	*link = tracee->next;
-	if (!*link)
-		tracees->last_next = link;
-	free(tracee);
+	link = image_bucket(tracees, image);
+	while (*link != tracee)
+		link = &(*link)->next_by_image;
+	*link = tracee->next_by_image;
+	link = pid_bucket(tracees, tracee->pid);
+	while (*link != tracee)
+		link = &(*link)->next_by_pid;
+	*link = tracee->next_by_pid;
+	*(tracee->previous ? &tracee->previous->next : &tracees->first) = tracee->next;
+	*(tracee->next ? &tracee->next->previous : &tracees->last) = tracee->previous;
+	tracee__free(tracee);
 }
 
 uint32_t tracees__running_cnt(const struct tracees *tracees)

@@ -16,18 +16,19 @@ struct tracee {
 	uf_image_id image;
 	pid_t pid;
 	char comm[64];
-	char exe[4096];
-	char cgroup[4096];
+	const char *exe, *cgroup; /* paths, "" if unknown; the tracee's own */
 	char note[256];      /* what a reader of the report must know; "" */
 	char python_note[160]; /* why there are no Python frames; "" */
 	bool python_is_known;  /* its interpreter was looked for, with a result */
+	bool has_no_python;    /* nor has what it maps; until it maps more */
 	bool waits_exec;     /* launched, not yet executing its command */
 	bool has_allocator;  /* a file with probes is mapped */
 	bool has_ended;      /* by exit: reported once more */
 	bool is_dropped;     /* by exec, or reported after its end: to be reclaimed */
 	uint64_t retired_bytes, retired_cnt; /* allocated and freed at sites that made room */
 	int exit_code;       /* as wait(2) has it */
-	struct tracee *next;
+	struct tracee *next, *previous;
+	struct tracee *next_by_image, *next_by_pid; /* in their hash buckets */
 };
 
 struct tracees;
