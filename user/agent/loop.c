@@ -12,6 +12,7 @@
 #include "agent/agent.h"
 #include "agent/cohorts.h"
 #include "agent/collector.h"
+#include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/pythons.h"
 #include "agent/tracees.h"
@@ -59,7 +60,12 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 		drop(tracees__find(agent->tracees, event->old_image));
 		/* fallthrough */
 	case UF_EVENT_FORK:
-		if (event->image && !tracees__add(agent->tracees, event->image, event->tgid))
+		if (!event->image)
+			break;
+		tracee = tracees__add(agent->tracees, event->image, event->tgid);
+		if (tracee)
+			tracee->began_in_trace = event->type == UF_EVENT_EXEC;
+		else
 			agent__say(agent, -1, "out of memory: pid %u is not reported", event->tgid);
 		break;
 	case UF_EVENT_EXIT:
@@ -171,6 +177,7 @@ static void report(struct agent *agent, bool is_last)
 	look_for_lost_exits(agent);
 	take_in(agent);
 	write_notes(agent);
+	gc_watch__poll(agent->gc_watch, agent->tracees);
 	snap = collector__take(agent->collector, is_last);
 	if (!snap) {
 		agent__say(agent, -1, "no report: %s", strerror(errno));
@@ -240,6 +247,7 @@ static void handle_fd(struct agent *agent, enum agent_fd which)
 		unwinder__tick(agent->unwinder);
 		make_room(agent);
 		pythons__look(agent->pythons, agent->tracees);
+		gc_watch__poll(agent->gc_watch, agent->tracees);
 		break;
 	case FD_END:
 		agent->is_over = true;

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/pythons.h"
 #include "agent/tracees.h"
@@ -175,6 +176,16 @@ static void add_table(struct agent *agent, struct mapped_file *file, bool all_ro
 		agent__say(agent, 1, "no unwind table for %s: %s", file->path, strerror(-err));
 }
 
+/* Before the interpreter has come up, so that no collection is missed. */
+static void watch_gc(struct agent *agent, int fd, const char *path, bool may_be_python)
+{
+	int found = may_be_python ? gc_watch__attach(agent->gc_watch, fd) : 0;
+
+	if (found < 0)
+		agent__say(agent, 1, "%s: cannot attach to its garbage collector's probes: %s", path,
+			   strerror(-found));
+}
+
 void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 {
 	struct agent *agent = arg;
@@ -185,8 +196,10 @@ void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 		return;
 	/* The table first: a probe may be hit at once. Dropped ones are built again. */
 	add_table(agent, file, false);
-	if (!file->examined && file->fd >= 0)
+	if (!file->examined && file->fd >= 0) {
 		file->may_be_python = python_file__may_be_python(file->fd);
+		watch_gc(agent, file->fd, file->path, file->may_be_python);
+	}
 	/* At first the mappings are only listed: the stack walk must be ready before any probe. */
 	if (file->examined || agent->is_listing)
 		return;
@@ -322,6 +335,7 @@ static void probe_command_file(void *arg, const char *path)
 	n = probe_fd(agent, fd, path, mapped_prefix(agent), true);
 	if (n < 0)
 		say_failure(agent, path, n);
+	watch_gc(agent, fd, path, python_file__may_be_python(fd));
 	keep_mapped(files, fd);
 	close(fd);
 }
