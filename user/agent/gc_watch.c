@@ -126,11 +126,10 @@ static bool verify(struct tracee *tracee, const struct python_memory *mem, int a
 {
 	struct python_gc_place *place = &tracee->gc.place;
 
-	for (int i = 0; i < attempts && !python_gc_place__is_verified(place); i++) {
-		if (i)
-			sched_yield();
-		python_gc_place__verify(place, mem);
-	}
+	if (python_gc_place__is_verified(place))
+		return true;
+	for (int i = 0; i < attempts && python_gc_place__verify(place, mem); i++)
+		sched_yield();
 	return python_gc_place__is_verified(place);
 }
 
@@ -243,8 +242,10 @@ void gc_watch__describe(const struct gc_watch *watch, const struct tracee *trace
 	}
 	out->gc_enabled = gc->is_read ? gc->stats.is_enabled : -1;
 	out->gc_source = has_probed ? "usdt" : gc->is_read ? "polling" : "none";
-	if (gc->is_read)
+	if (gc->is_read && (has_probed || !tracee->has_ended))
 		out->gc_why = "";
+	else if (gc->is_read)
+		out->gc_why = "as last read before the process ended";
 	else if (!python_gc_place__is_known(&gc->place))
 		out->gc_why = "the collector of this version is not known";
 	else if (tracee->has_ended)

@@ -16,7 +16,8 @@
  * and two ints, threshold and count. Patch releases move them, so they are searched: the pointer
  * to the first, which points into the state itself, shows where they are; the permanent
  * generation follows them, perhaps after that pointer; the rest follows it. Heads that their own
- * lists lead back to, and lists where lists have to be, are not met by chance.
+ * lists lead back to, and lists where lists have to be, are not met by chance. A busy program's
+ * are hardly ever all at rest, so each end of each list counts once it was seen to.
  *
  * 3.14.0 - 3.14.4 have no such pointer (a young generation, two old ones): refused.
  */
@@ -33,6 +34,7 @@
 #define GENERATION_BYTES  24
 #define GENERATION_LIMIT  16 /* threshold, then count */
 #define LIST_TAGS         3ull
+#define ALL_SEEN          0xff /* both ends of four lists */
 /* From the permanent generation. */
 #define TO_STATS          24
 #define TO_COLLECTING     96
@@ -81,22 +83,43 @@ struct python_gc_place python_gc_place__init(uint64_t runtime_address,
 
 /* -- verifying -- */
 
-/* Do the list's first and last element lead back to the head? A PyGC_Head is { next, prev }. */
-static bool is_list(const struct state *state, uint32_t offset, const struct python_memory *mem)
+/* A link's word of a PyGC_Head, { next, prev }, leads back to the head? */
+static bool leads_to(const struct python_memory *mem, uint64_t word, uint64_t head)
 {
-	uint64_t head = state->address + offset, back, forth;
+	uint64_t value;
+
+	return !python_memory__read_u64(mem, word, &value) && (value & ~LIST_TAGS) == head;
+}
+
+/*
+ * Looks which ends of a list lead back to its head: bit 0 of the result the first element's, bit
+ * 1 the last one's.
+ */
+static uint32_t check_list(const struct state *state, uint32_t offset,
+			   const struct python_memory *mem)
+{
+	uint64_t head = state->address + offset;
 	uint64_t next = u64_at(state, offset) & ~LIST_TAGS;
 	uint64_t prev = u64_at(state, offset + 8) & ~LIST_TAGS;
 
-	return !python_memory__read_u64(mem, next + 8, &back) && (back & ~LIST_TAGS) == head &&
-	       !python_memory__read_u64(mem, prev, &forth) && (forth & ~LIST_TAGS) == head;
+	return leads_to(mem, next + 8, head) | (uint32_t)leads_to(mem, prev, head) << 1;
 }
 
-static bool has_generations(const struct state *state, uint32_t offset,
+/* The lists of the generations and of the permanent one, two bits each. */
+static uint32_t check_lists(const struct state *state, uint32_t generations, uint32_t permanent,
 			    const struct python_memory *mem)
 {
-	for (int i = 0; i < UF_PYTHON_GENERATIONS; i++, offset += GENERATION_BYTES) {
-		if (int_at(state, offset + GENERATION_LIMIT) < 0 || !is_list(state, offset, mem))
+	uint32_t seen = check_list(state, permanent, mem) << 2 * UF_PYTHON_GENERATIONS;
+
+	for (uint32_t i = 0; i < UF_PYTHON_GENERATIONS; i++)
+		seen |= check_list(state, generations + i * GENERATION_BYTES, mem) << 2 * i;
+	return seen;
+}
+
+static bool are_limits_plausible(const struct state *state, uint32_t generations)
+{
+	for (uint32_t i = 0; i < UF_PYTHON_GENERATIONS; i++) {
+		if (int_at(state, generations + i * GENERATION_BYTES + GENERATION_LIMIT) < 0)
 			return false;
 	}
 	return true;
@@ -125,40 +148,51 @@ static bool are_stats_plausible(const struct state *state, uint32_t stats)
 	return true;
 }
 
-static bool has_permanent(const struct state *state, uint32_t offset,
-			  const struct python_memory *mem)
+/* What stands around the lists, and is never in motion. */
+static bool is_plausible(const struct state *state, uint32_t generations, uint32_t permanent,
+			 const struct python_memory *mem)
 {
-	uint32_t collecting = (uint32_t)int_at(state, offset + TO_COLLECTING);
+	return (uint32_t)int_at(state, STATE_ENABLED) <= 1 &&
+	       are_limits_plausible(state, generations) &&
+	       are_stats_plausible(state, permanent + TO_STATS) &&
+	       (uint32_t)int_at(state, permanent + TO_COLLECTING) <= 1 &&
+	       may_be_list_object(u64_at(state, permanent + TO_GARBAGE), mem) &&
+	       may_be_list_object(u64_at(state, permanent + TO_CALLBACKS), mem);
+}
 
-	return is_list(state, offset, mem) && are_stats_plausible(state, offset + TO_STATS) &&
-	       collecting <= 1 &&
-	       may_be_list_object(u64_at(state, offset + TO_GARBAGE), mem) &&
-	       may_be_list_object(u64_at(state, offset + TO_CALLBACKS), mem);
+/* Where the generations are by the pointer at a place of the state; 0: it is no such pointer. */
+static uint32_t generations_by(const struct state *state, uint32_t at)
+{
+	uint64_t offset = u64_at(state, at) - state->address;
+
+	/* An empty list leads to itself, too. */
+	if (offset < GENERATIONS_MIN || offset > GENERATIONS_MAX ||
+	    at < offset + UF_PYTHON_GENERATIONS * GENERATION_BYTES)
+		return 0;
+	return (uint32_t)offset;
 }
 
 static int verify_state(struct python_gc_place *place, const struct state *state,
 			const struct python_memory *mem)
 {
-	uint32_t enabled = (uint32_t)int_at(state, STATE_ENABLED);
-
-	if (enabled > 1)
-		return -EINVAL;
 	for (uint32_t at = 0; at + sizeof(uint64_t) <= STATE_BYTES; at += sizeof(uint64_t)) {
-		uint64_t offset = u64_at(state, at) - state->address;
-		uint32_t after;
+		uint32_t generations = generations_by(state, at), permanent;
 
-		if (offset < GENERATIONS_MIN || offset > GENERATIONS_MAX ||
-		    !has_generations(state, offset, mem))
+		if (!generations)
 			continue;
-		after = (offset + UF_PYTHON_GENERATIONS * GENERATION_BYTES + 7) & ~7u;
-		if (at < offset + GENERATION_BYTES)
-			continue; /* the first list is empty and leads to itself */
-		if (at == after)
-			after += sizeof(uint64_t);
-		if (!has_permanent(state, after, mem))
-			continue;
-		place->generations = offset;
-		place->permanent = after;
+		permanent = (generations + UF_PYTHON_GENERATIONS * GENERATION_BYTES + 7) & ~7u;
+		if (at == permanent)
+			permanent += sizeof(uint64_t);
+		if (!is_plausible(state, generations, permanent, mem))
+			return -EINVAL;
+		if (place->candidate != generations)
+			place->seen = 0;
+		place->candidate = generations;
+		place->seen |= check_lists(state, generations, permanent, mem);
+		if (place->seen != ALL_SEEN)
+			return -EAGAIN;
+		place->generations = generations;
+		place->permanent = permanent;
 		return 0;
 	}
 	return -EINVAL;

@@ -21,6 +21,7 @@ struct python_gc_place {
 	uint32_t interp_next, interp_gc;
 	/* Into the state; 0 until python_gc_place__verify has found them. */
 	uint16_t generations, permanent;
+	uint16_t candidate, seen; /* what it has found so far */
 };
 
 struct python_gc_generation {
@@ -47,8 +48,9 @@ static inline bool python_gc_place__is_verified(const struct python_gc_place *pl
 }
 
 /*
- * Looks for the lists in the live process, once. 0: found. -EINVAL: they are not there, or
- * in motion (a collection runs, an object was just made): try again; or an error of reading.
+ * Looks for the lists in the live process. 0: found. -EAGAIN: they seem to be there but were in
+ * motion (a collection runs, an object was just made): what was seen is kept, call again. -EINVAL:
+ * they are not there; or an error of reading.
  */
 int python_gc_place__verify(struct python_gc_place *place, const struct python_memory *mem);
 

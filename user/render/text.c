@@ -87,6 +87,7 @@ static void put_generation(FILE *out, const struct snapshot_gc_generation *gener
 static void put_python(FILE *out, const struct snapshot_python *python)
 {
 	bool is_known = strcmp(python->gc_source, "none") != 0;
+	bool is_polled = strcmp(python->gc_source, "polling") == 0;
 
 	fputs("      python ", out);
 	emit__text(out, *python->version ? python->version : "?", MAX_NAME);
@@ -94,11 +95,10 @@ static void put_python(FILE *out, const struct snapshot_python *python)
 		fprintf(out, "%s %d: ", i ? "," : ": gc", i);
 		put_generation(out, &python->generations[i], !i);
 	}
-	if (!is_known) {
-		fputs(": gc unknown: ", out);
+	fputs(!is_known ? ": gc unknown" : is_polled ? " (by polling)" : "", out);
+	if (*python->gc_why) {
+		fputs(": ", out);
 		emit__text(out, python->gc_why, MAX_SENTENCE);
-	} else if (strcmp(python->gc_source, "polling") == 0) {
-		fputs(" (by polling)", out);
 	}
 	if (!python->gc_enabled)
 		fputs("; automatic ones are off", out);

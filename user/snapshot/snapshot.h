@@ -78,7 +78,7 @@ struct snapshot_python {
 	const char *version;  /* "3.11.2" */
 	const char *frames;   /* "ok", or why there are no Python frames */
 	const char *gc_source; /* of what is since unfreed watches: usdt|polling|none */
-	const char *gc_why;   /* why the rest is unknown; "" */
+	const char *gc_why;   /* why something is unknown, or old; "" */
 	int gc_enabled;       /* below 0: unknown */
 	struct snapshot_gc_generation generations[SNAPSHOT_GENERATIONS];
 };
