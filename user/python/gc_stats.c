@@ -2,15 +2,16 @@
 /*
  * The collector's state, and where its parts are, in bytes:
  *
- *                                   3.8 - 3.13.0   3.13.5   3.14.10
- *	int enabled                            12       12        12
- *	generations[3]                         24       20        24
- *	pointer to generations[0]              96       96       256
- *	permanent generation                  104      104        96
+ *                                   3.8 - 3.13.0   3.13.5   3.14.4   3.14.10
+ *	int enabled                            12       12       12        12
+ *	generations[3]                         24       20       24        24
+ *	pointer to generations[0]              96       96     none       256
+ *	permanent generation                  104      104       96        96
  *	stats[3]: collections, collected,
- *	          uncollectable               128      128       120
- *	int collecting                        200      200       192
- *	lists: garbage, callbacks        208, 216     the same  200, 208
+ *	          uncollectable               128      128      120       120
+ *	int collecting                        200      200      192       192
+ *	lists: garbage, callbacks        208, 216  208, 216  200, 208  200, 208
+ *	int visited_space                    none     none      232      none
  *
  * A generation is the head of a doubly linked list, next and prev with tags in their lowest bits,
  * and two ints, threshold and count. Patch releases move them, so they are searched: the pointer
@@ -19,13 +20,20 @@
  * lists lead back to, and lists where lists have to be, are not met by chance. A busy program's
  * are hardly ever all at rest, so each end of each list counts once it was seen to.
  *
- * 3.14.0 - 3.14.4 have no such pointer (a young generation, two old ones): refused.
+ * 3.14.0 - 3.14.4 have an incremental collector: its three are a young generation and two spaces
+ * of old objects, of which visited_space says which one is generation 1 at the moment. They have
+ * no such pointer: all must be as in 3.14.4, or it is refused. Its statistics leave out the
+ * increments, which are its generation 1.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "python/gc_stats.h"
 #include "python/threads.h"
+#include "python/version.h"
+
+#define GENERATIONS_AGAIN       (PYTHON_VERSION_HEX(3, 14) | 5 << 8)
+#define INCREMENTAL_GENERATIONS 24
 
 #define STATE_BYTES       320 /* read of a state; no version's parts are past it */
 #define STATE_ENABLED     12
@@ -40,6 +48,7 @@
 #define TO_COLLECTING     96
 #define TO_GARBAGE        104
 #define TO_CALLBACKS      112
+#define TO_VISITED_SPACE  136
 /* PyObject, PyTypeObject: the same in all versions. */
 #define OBJECT_TYPE       8
 #define TYPE_NAME         24
@@ -72,6 +81,8 @@ struct python_gc_place python_gc_place__init(uint64_t runtime_address,
 	struct python_gc_place place = {
 		.interp_next = offsets->interp_next,
 		.interp_gc = offsets->interp_gc,
+		.is_incremental = offsets->layout.version_hex >= PYTHON_VERSION_HEX(3, 14) &&
+				  offsets->layout.version_hex < GENERATIONS_AGAIN,
 	};
 
 	if (offsets->runtime_gc)
@@ -172,33 +183,51 @@ static uint32_t generations_by(const struct state *state, uint32_t at)
 	return (uint32_t)offset;
 }
 
+static int verify_candidate(struct python_gc_place *place, const struct state *state,
+			    uint32_t generations, uint32_t permanent,
+			    const struct python_memory *mem)
+{
+	if (!is_plausible(state, generations, permanent, mem))
+		return -EINVAL;
+	if (place->candidate != generations)
+		place->seen = 0;
+	place->candidate = generations;
+	place->seen |= check_lists(state, generations, permanent, mem);
+	if (place->seen != ALL_SEEN)
+		return -EAGAIN;
+	place->generations = generations;
+	place->permanent = permanent;
+	return 0;
+}
+
 static int verify_state(struct python_gc_place *place, const struct state *state,
 			const struct python_memory *mem)
 {
+	uint32_t all_bytes = UF_PYTHON_GENERATIONS * GENERATION_BYTES;
+
+	if (place->is_incremental)
+		return verify_candidate(place, state, INCREMENTAL_GENERATIONS,
+					INCREMENTAL_GENERATIONS + all_bytes, mem);
 	for (uint32_t at = 0; at + sizeof(uint64_t) <= STATE_BYTES; at += sizeof(uint64_t)) {
 		uint32_t generations = generations_by(state, at), permanent;
 
 		if (!generations)
 			continue;
-		permanent = (generations + UF_PYTHON_GENERATIONS * GENERATION_BYTES + 7) & ~7u;
+		permanent = (generations + all_bytes + 7) & ~7u;
 		if (at == permanent)
 			permanent += sizeof(uint64_t);
-		if (!is_plausible(state, generations, permanent, mem))
-			return -EINVAL;
-		if (place->candidate != generations)
-			place->seen = 0;
-		place->candidate = generations;
-		place->seen |= check_lists(state, generations, permanent, mem);
-		if (place->seen != ALL_SEEN)
-			return -EAGAIN;
-		place->generations = generations;
-		place->permanent = permanent;
-		return 0;
+		return verify_candidate(place, state, generations, permanent, mem);
 	}
 	return -EINVAL;
 }
 
 /* -- reading -- */
+
+static uint32_t visited_space(const struct python_gc_place *place, const struct state *state)
+{
+	return place->is_incremental ? (uint32_t)int_at(state, place->permanent + TO_VISITED_SPACE)
+				     : 0;
+}
 
 static int read_state(uint64_t address, const struct python_memory *mem, struct state *out)
 {
@@ -258,6 +287,14 @@ static void add_state(const struct python_gc_place *place, const struct state *s
 		generation->collected += u64_at(state, stats + 8);
 		generation->uncollectable += u64_at(state, stats + 16);
 	}
+	if (place->is_incremental)
+		sum->generations[2].threshold = 0; /* as gc.get_threshold() has it: it is not used */
+	if (visited_space(place, state)) {
+		int32_t count = sum->generations[1].count;
+
+		sum->generations[1].count = sum->generations[2].count;
+		sum->generations[2].count = count;
+	}
 }
 
 int python_gc_stats__read(const struct python_gc_place *place, const struct python_memory *mem,
@@ -271,7 +308,8 @@ int python_gc_stats__read(const struct python_gc_place *place, const struct pyth
 	/* The first one made, the main interpreter, is the last: its limits are what stays. */
 	for (int i = 0; !err && interp && i < PYTHON_INTERPRETERS_MAX; i++) {
 		err = next_state(place, mem, &interp, &state);
-		if (!err && !are_stats_plausible(&state, place->permanent + TO_STATS))
+		if (!err && (!are_stats_plausible(&state, place->permanent + TO_STATS) ||
+			     visited_space(place, &state) > 1))
 			err = -EINVAL;
 		if (!err)
 			add_state(place, &state, &sum);

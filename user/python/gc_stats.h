@@ -19,6 +19,7 @@ struct python_gc_place {
 	uint64_t state;             /* of all interpreters together (3.8); 0: each has its own */
 	uint64_t interpreters_head; /* address of the pointer to the first one */
 	uint32_t interp_next, interp_gc;
+	bool is_incremental;        /* 3.14.0 - 3.14.4: a young and two old generations */
 	/* Into the state; 0 until python_gc_place__verify has found them. */
 	uint16_t generations, permanent;
 	uint16_t candidate, seen; /* what it has found so far */
