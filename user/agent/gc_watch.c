@@ -18,6 +18,7 @@
  * each poll after, until one succeeds. */
 #define FIRST_ATTEMPTS 64
 #define POLL_ATTEMPTS  8
+#define TICK_NS        1000000000ull
 
 /* A file that was looked at. */
 struct watched_file {
@@ -30,6 +31,7 @@ struct gc_watch {
 	struct tracer *tracer;
 	struct watched_file *files;
 	uint32_t file_cnt;
+	uint64_t ticked_ns;
 };
 
 struct gc_watch *gc_watch__new(struct tracer *tracer)
@@ -185,6 +187,14 @@ void gc_watch__poll(struct gc_watch *watch, const struct tracees *tracees)
 	for (struct tracee *tracee = tracees__first(tracees); tracee; tracee = tracee->next)
 		if (tracee->gc.has_interpreter && !tracee->has_ended && !tracee->is_dropped)
 			poll_tracee(watch, tracee, POLL_ATTEMPTS);
+}
+
+void gc_watch__tick(struct gc_watch *watch, const struct tracees *tracees, uint64_t now_ns)
+{
+	if (now_ns - watch->ticked_ns < TICK_NS)
+		return;
+	watch->ticked_ns = now_ns;
+	gc_watch__poll(watch, tracees);
 }
 
 /* -- reporting -- */

@@ -38,8 +38,8 @@ struct gc_watch *gc_watch__new(struct tracer *tracer);
 void gc_watch__free(struct gc_watch *watch);
 
 /*
- * Attaches to the collector's probes in the file open at fd, an interpreter's, unless that was done
- * before. 1: it has them; 0: it has none; -errno: they cannot be had.
+ * Attaches to the collector's probes in the file open at fd, if it is an interpreter's, unless that
+ * was done before. 1: it has them; 0: it has none; -errno: they cannot be had.
  */
 int gc_watch__attach(struct gc_watch *watch, int fd);
 
@@ -48,6 +48,8 @@ void gc_watch__begin(struct gc_watch *watch, struct tracee *tracee, int fd,
 		     const struct python_gc_place *place);
 /* Reads what the collectors of all living processes say: a few system calls a process. */
 void gc_watch__poll(struct gc_watch *watch, const struct tracees *tracees);
+/* The same if that was not done for a second: a process that ends leaves no more than was read. */
+void gc_watch__tick(struct gc_watch *watch, const struct tracees *tracees, uint64_t now_ns);
 /* Fills the collector's part of a process's record. */
 void gc_watch__describe(const struct gc_watch *watch, const struct tracee *tracee,
 			struct snapshot_python *out);

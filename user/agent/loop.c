@@ -247,7 +247,8 @@ static void handle_fd(struct agent *agent, enum agent_fd which)
 		unwinder__tick(agent->unwinder);
 		make_room(agent);
 		pythons__look(agent->pythons, agent->tracees);
-		gc_watch__poll(agent->gc_watch, agent->tracees);
+		gc_watch__tick(agent->gc_watch, agent->tracees,
+			       now.tv_sec * 1000000000ULL + now.tv_nsec);
 		break;
 	case FD_END:
 		agent->is_over = true;

@@ -177,11 +177,11 @@ static void add_table(struct agent *agent, struct mapped_file *file, bool all_ro
 }
 
 /* Before the interpreter has come up, so that no collection is missed. */
-static void watch_gc(struct agent *agent, int fd, const char *path, bool may_be_python)
+static void watch_gc(struct agent *agent, int fd, const char *path)
 {
-	int found = may_be_python ? gc_watch__attach(agent->gc_watch, fd) : 0;
+	int found = gc_watch__attach(agent->gc_watch, fd);
 
-	if (found < 0)
+	if (found < 0 && found != -ENOEXEC)
 		agent__say(agent, 1, "%s: cannot attach to its garbage collector's probes: %s", path,
 			   strerror(-found));
 }
@@ -198,7 +198,7 @@ void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 	add_table(agent, file, false);
 	if (!file->examined && file->fd >= 0) {
 		file->may_be_python = python_file__may_be_python(file->fd);
-		watch_gc(agent, file->fd, file->path, file->may_be_python);
+		watch_gc(agent, file->fd, file->path);
 	}
 	/* At first the mappings are only listed: the stack walk must be ready before any probe. */
 	if (file->examined || agent->is_listing)
@@ -335,7 +335,7 @@ static void probe_command_file(void *arg, const char *path)
 	n = probe_fd(agent, fd, path, mapped_prefix(agent), true);
 	if (n < 0)
 		say_failure(agent, path, n);
-	watch_gc(agent, fd, path, python_file__may_be_python(fd));
+	watch_gc(agent, fd, path);
 	keep_mapped(files, fd);
 	close(fd);
 }
