@@ -19,10 +19,7 @@
  * is not as known is refused, and no read that fails does harm.
  */
 
-/*
- * Collects, holds some garbage for later, prints "stats[9] thresholds[3] counts[3] enabled
- * frozen-objects", and waits.
- */
+/* Collects, prints "stats[9] thresholds[3] counts[3] enabled", and waits. */
 static const char say_script[] =
 	"import gc, os, sys\n"
 	"class Node: pass\n"
@@ -173,7 +170,8 @@ START_TEST(in_motion_they_are_found_where_they_are_or_not_at_all)
 			struct python_gc_stats stats;
 			int before = attempts;
 
-			while (python_gc_place__verify(&attempt, &mem) && attempts++ - before < 1000)
+			while (python_gc_place__verify(&attempt, &mem) &&
+			       attempts++ - before < 1000)
 				sched_yield();
 			if (attempts++ - before > most)
 				most = attempts - before;
@@ -257,7 +255,8 @@ START_TEST(a_collector_of_another_shape_is_refused)
 			check_refused(&process, &place, state, list, 0);
 			check_refused(&process, &place, state, list, state);
 			check_refused(&process, &place, state, list + 8, 8);
-			check_refused(&process, &place, state, list + 16, UINT64_MAX); /* threshold */
+			/* threshold */
+			check_refused(&process, &place, state, list + 16, UINT64_MAX);
 			check_refused(&process, &place, state, place.permanent + 24 + 24 * k,
 				      UINT64_MAX);
 		}

@@ -329,7 +329,8 @@ START_TEST(hostile_strings_are_visible_in_the_text)
 	struct snapshot *snap = hostile_snapshot();
 	char *text = render(render_text, snap);
 
-	/* comm, container, note, python: two; loss: two; comm, verdict, why; frames: two each; stack_end */
+	/* comm, container, note, python: two; loss: two; comm, verdict, why; frames: two each;
+	 * stack_end */
 	ck_assert_int_eq(count_of(text, HOSTILE_TEXT), 15);
 	for (const char *c = text; *c; c++)
 		ck_assert(*c == '\n' || (unsigned char)*c >= 0x20);
@@ -447,7 +448,8 @@ START_TEST(json_has_the_collector_of_a_python_process)
 	struct snapshot *snap = full_snapshot();
 	struct json_object *report, *python, *gc, *generation;
 
-	known.generations[2] = (struct snapshot_gc_generation){ -1, -1, -1, -1, -1, -1, -1, NAN, NAN };
+	known.generations[2] = (struct snapshot_gc_generation){ -1, -1, -1, -1, -1,
+								-1, -1, NAN, NAN };
 	snap->targets[0].python = &known;
 	report = parse_json(render(render_json, snap));
 	python = field(item(report, "targets", 0), "python");

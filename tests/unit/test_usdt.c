@@ -59,7 +59,8 @@ static void begin(struct file *file)
 	*ph = (Elf64_Phdr){ .p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = VADDR,
 			    .p_filesz = FILE_SIZE, .p_memsz = FILE_SIZE };
 	memcpy(file->bytes + NAMES_AT, names, sizeof(names));
-	*section(file, 1) = (Elf64_Shdr){ .sh_name = 1, .sh_type = SHT_NOTE, .sh_offset = NOTES_AT };
+	*section(file, 1) = (Elf64_Shdr){ .sh_name = 1, .sh_type = SHT_NOTE,
+					  .sh_offset = NOTES_AT };
 	*section(file, 2) = (Elf64_Shdr){ .sh_name = 15, .sh_type = SHT_PROGBITS,
 					  .sh_addr = VADDR + 3000 };
 	*section(file, 3) = (Elf64_Shdr){ .sh_name = 29, .sh_type = SHT_STRTAB,
@@ -274,7 +275,8 @@ enum { R15, R14, R13, R12, RBP, RBX, R11, R10, R9, R8, RAX, RCX, RDX, RSI, RDI, 
 
 START_TEST(arguments_in_memory_registers_and_constants)
 {
-	const char *all = "-4@112(%rsp) 8@%r12 -8@-228(%rbp) 2@(%rax) 1@%dl -4@$-5 4@%r9d -2@%bx 8@0x10(%rdi)";
+	const char *all = "-4@112(%rsp) 8@%r12 -8@-228(%rbp) 2@(%rax) 1@%dl -4@$-5 4@%r9d -2@%bx "
+			  "8@0x10(%rdi)";
 
 	ARG_OK(all, 0, UF_USDT_MEMORY, 1, 4, RSP, 112);
 	ARG_OK(all, 1, UF_USDT_REGISTER, 0, 8, R12, 0);
