@@ -105,6 +105,22 @@ struct uf_python_code {
 	__u8 linetable[UF_PYTHON_LINETABLE_BYTES];
 };
 
+#define UF_PYTHON_GENERATIONS 3
+
+/* Garbage collections of a generation, by the interpreter's USDT probes. */
+struct uf_python_generation {
+	__u64 collections;
+	__u64 unreachable; /* objects found: collected ones and uncollectable ones */
+	__u64 pause_ns;    /* of all together */
+	__u64 longest_ns;
+};
+
+/* An image's, since the probes are in; key: uf_image_id. */
+struct uf_python_gc {
+	struct uf_python_generation generations[UF_PYTHON_GENERATIONS];
+};
+
+_Static_assert(sizeof(struct uf_python_gc) == 96, "table of collections");
 _Static_assert(sizeof(struct uf_python) == 136, "table of interpreters");
 _Static_assert(sizeof(struct uf_python_str) == 264, "code event");
 _Static_assert(sizeof(struct uf_python_code) % 8 == 0, "code event");

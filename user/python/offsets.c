@@ -26,6 +26,7 @@
 static const struct python_offsets table[] = {
 	{
 		.runtime_initialized = 12, .runtime_interpreters_head = 32, .runtime_tss_key = 1392,
+		.runtime_gc = 344,
 		.interp_next = 0, .interp_threads_head = 8,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 176,
 		.layout = {
@@ -42,7 +43,7 @@ static const struct python_offsets table[] = {
 	},
 	{
 		.runtime_initialized = 12, .runtime_interpreters_head = 32, .runtime_tss_key = 584,
-		.interp_next = 0, .interp_threads_head = 8,
+		.interp_next = 0, .interp_threads_head = 8, .interp_gc = 616,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 176,
 		.layout = {
 			.version_hex = 0x03090000,
@@ -58,7 +59,7 @@ static const struct python_offsets table[] = {
 	},
 	{
 		.runtime_initialized = 12, .runtime_interpreters_head = 32, .runtime_tss_key = 584,
-		.interp_next = 0, .interp_threads_head = 8,
+		.interp_next = 0, .interp_threads_head = 8, .interp_gc = 616,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 176,
 		.layout = {
 			.version_hex = 0x030a0000,
@@ -74,7 +75,7 @@ static const struct python_offsets table[] = {
 	},
 	{
 		.runtime_initialized = 16, .runtime_interpreters_head = 40, .runtime_tss_key = 592,
-		.interp_next = 0, .interp_threads_head = 16,
+		.interp_next = 0, .interp_threads_head = 16, .interp_gc = 648,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 152,
 		.layout = {
 			.version_hex = 0x030b0000,
@@ -91,7 +92,7 @@ static const struct python_offsets table[] = {
 	},
 	{
 		.runtime_initialized = 16, .runtime_interpreters_head = 40, .runtime_tss_key = 1544,
-		.interp_next = 0, .interp_threads_head = 72,
+		.interp_next = 0, .interp_threads_head = 72, .interp_gc = 112,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 136,
 		.layout = {
 			.version_hex = 0x030c0000,
@@ -108,7 +109,7 @@ static const struct python_offsets table[] = {
 	},
 	{
 		.runtime_initialized = 600, .runtime_interpreters_head = 632, .runtime_tss_key = 2160,
-		.interp_next = 7264, .interp_threads_head = 7344,
+		.interp_next = 7264, .interp_threads_head = 7344, .interp_gc = 7400,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 152,
 		.layout = {
 			.version_hex = 0x030d0000,
@@ -125,7 +126,7 @@ static const struct python_offsets table[] = {
 	},
 	{
 		.runtime_initialized = 776, .runtime_interpreters_head = 808, .runtime_tss_key = 2336,
-		.interp_next = 7272, .interp_threads_head = 7344,
+		.interp_next = 7272, .interp_threads_head = 7344, .interp_gc = 7408,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 152,
 		.layout = {
 			.version_hex = 0x030e0000,
@@ -166,11 +167,12 @@ struct debug_groups {
 	uint32_t version_hex;
 	uint8_t interpreter_state, thread_state, interpreter_frame, code_object, bytes_object,
 		unicode_object;
+	uint8_t interpreter_gc; /* word of interpreter_state */
 };
 
 static const struct debug_groups all_groups[] = {
-	{ PYTHON_VERSION_HEX(3, 13), 6, 19, 28, 34, 64, 67 },
-	{ PYTHON_VERSION_HEX(3, 14), 6, 22, 31, 39, 74, 77 },
+	{ PYTHON_VERSION_HEX(3, 13), 6, 19, 28, 34, 64, 67, 4 },
+	{ PYTHON_VERSION_HEX(3, 14), 6, 22, 31, 39, 74, 77, 5 },
 };
 
 struct debug_reader {
@@ -226,6 +228,7 @@ static void take_states(struct debug_reader *reader, const struct debug_groups *
 	out->runtime_interpreters_head = offset_in(reader, WORD_RUNTIME_STATE, 2);
 	out->interp_next = offset_in(reader, groups->interpreter_state, 2);
 	out->interp_threads_head = offset_in(reader, groups->interpreter_state, 3);
+	out->interp_gc = offset_in(reader, groups->interpreter_state, groups->interpreter_gc);
 	out->tstate_next = offset_in(reader, groups->thread_state, 2);
 	out->tstate_interp = offset_in(reader, groups->thread_state, 3);
 	out->tstate_thread_id = offset_in(reader, groups->thread_state, 5);
