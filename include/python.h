@@ -25,8 +25,8 @@ enum uf_python_instr {
 	UF_PYTHON_LASTI_BYTES, /* 3.8, 3.9: int f_lasti, in bytes */
 	UF_PYTHON_LASTI_UNITS, /* 3.10: int f_lasti, in code units */
 	UF_PYTHON_PREV_INSTR,  /* 3.11, 3.12: pointer to the last instruction executed */
-	UF_PYTHON_INSTR_PTR,   /* 3.13, 3.14: pointer to the instruction being executed, or after a
-				* call the next one */
+	UF_PYTHON_INSTR_PTR,   /* 3.13, 3.14: pointer to the instruction being executed; in a frame
+				* that has called another, to the call */
 };
 
 /* How the frame that a C call of the eval loop began with is recognised (its callers are below C). */
@@ -72,7 +72,7 @@ struct uf_python {
 	__u16 str_compact_data; /* of another compact one */
 	__u8 owner_cstack;     /* FRAME_OWNED_BY_CSTACK's value */
 	__u8 frame_code_tagged; /* 3.14: low bits of the f_executable reference are tags */
-	__u16 pad;
+	__u16 pad[4];
 	struct uf_python_range eval[UF_PYTHON_EVAL_RANGES]; /* unused: 0, 0 */
 };
 
@@ -105,7 +105,8 @@ struct uf_python_code {
 	__u8 linetable[UF_PYTHON_LINETABLE_BYTES];
 };
 
-_Static_assert(sizeof(struct uf_python) == 136, "table of interpreters");
+_Static_assert(sizeof(struct uf_python) == 136 && __builtin_offsetof(struct uf_python, eval) == 72,
+	       "table of interpreters");
 _Static_assert(sizeof(struct uf_python_str) == 264, "code event");
 _Static_assert(sizeof(struct uf_python_code) % 8 == 0, "code event");
 
