@@ -63,6 +63,7 @@ struct uf_python {
 	__u16 code_instrs;     /* code -> co_code_adaptive (3.11 on) */
 	__u16 code_filename;
 	__u16 code_qualname;   /* co_qualname (3.11 on), else co_name */
+	__u16 code_name;
 	__u16 code_firstlineno;
 	__u16 code_linetable;  /* co_linetable, or co_lnotab */
 	__u16 bytes_data;      /* bytes object -> its first byte (length, a ssize_t, is at +16) */
@@ -72,7 +73,7 @@ struct uf_python {
 	__u16 str_compact_data; /* of another compact one */
 	__u8 owner_cstack;     /* FRAME_OWNED_BY_CSTACK's value */
 	__u8 frame_code_tagged; /* 3.14: low bits of the f_executable reference are tags */
-	__u16 pad[4];
+	__u16 pad[3];
 	struct uf_python_range eval[UF_PYTHON_EVAL_RANGES]; /* unused: 0, 0 */
 };
 
@@ -101,7 +102,7 @@ struct uf_python_code {
 	__u32 linetable_length;  /* of the whole */
 	__u32 linetable_byte_cnt; /* copied */
 	__u64 time_ns;           /* CLOCK_MONOTONIC */
-	struct uf_python_str filename, qualname;
+	struct uf_python_str filename, qualname, name;
 	__u8 linetable[UF_PYTHON_LINETABLE_BYTES];
 };
 
