@@ -212,4 +212,4 @@ class Dumps(Truth):
 
     def test_frames_under_lxml(self):
         self.needs("lxml", "python3-lxml")
-        self.compare(DEBIAN, "lxml", at_least=(1000, 30))
+        self.compare(DEBIAN, "lxml", at_least=(1000, 15))
