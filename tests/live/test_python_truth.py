@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
 """Goal: what the report says of a Python process is what the process itself can tell: frames equal
-to its own frame objects and, at the instant of each allocation, to faulthandler's.
+to its own frame objects and, at the instant of each allocation, to faulthandler's; numbers equal to
+tracemalloc's.
 
 On Debian's Python, and on those in the folder that UNFREED_PYTHONS names."""
 
 import collections
 import glob
 import itertools
+import json
 import os
 import re
 import shutil
@@ -18,6 +20,7 @@ import harness
 DEBIAN = "/usr/bin/python3"
 DUMPED = os.path.join(harness.SOURCES, "py_dumped.py")
 FRAMES = os.path.join(harness.SOURCES, "py_frames.py")
+MEMORY = os.path.join(harness.SOURCES, "py_memory.py")
 FRAMES_MAX = 100  # of faulthandler
 
 
@@ -42,6 +45,19 @@ def version_of(python):
 INIT_CLEANUP = ("__init__", "__init__", 0)
 
 CUT = "  <invalid frame>"  # 3.14's faulthandler does not pass that frame
+
+
+def line_of(source, marker):
+    """Number of the one line of a Python program that has the comment LINE: marker."""
+    with open(os.path.join(harness.SOURCES, source), encoding="utf-8") as text:
+        number, = [number for number, line in enumerate(text, 1) if f"# LINE: {marker} " in line]
+    return number
+
+
+def added(numbers, site):
+    """(count, bytes) with a site's."""
+    return numbers[0] + site["live_count"], numbers[1] + site["live_bytes"]
+
 
 FRAME = re.compile(r'  File "(.*)", line (\d+|\?\?\?) in (.*)')
 
@@ -213,3 +229,57 @@ class Dumps(Truth):
     def test_frames_under_lxml(self):
         self.needs("lxml", "python3-lxml")
         self.compare(DEBIAN, "lxml", at_least=(1000, 15))
+
+
+class Memory(Truth):
+    """The blocks over 512 bytes, line by line, against tracemalloc in the same process.
+
+    Up to 512 bytes a block is in one of pymalloc's pools, where malloc is not called. A block of
+    either is of as many bytes as were asked for, with the collector's header. Two kinds of
+    malloc's blocks tracemalloc does not tell of: its own, in hash tables of the interpreter, and
+    those of C code that calls malloc itself."""
+
+    DIRECT = (401, sum(3000 + i for i in range(401)))  # at the line that is marked so
+
+    def compare(self, python, limit):
+        """Two of tracemalloc's snapshots, with so many frames a block, around the trace."""
+        victim = self.victim("", MEMORY, limit, path=python)
+        report = self.trace(victim, "DONE", args=["--min-size", "513"])
+        self.assertEqual(victim.finish(), 0)
+        self.check(report, json.loads(victim.lines.next()))
+
+    def check(self, report, changes):
+        """changes: as py_memory.py prints them."""
+        self.assertEqual(report["targets"][0]["note"], "")
+        self.assert_no_loss(report)
+        told = {(file, line): (count, size) for file, line, count, size in changes}
+        seen = collections.defaultdict(lambda: (0, 0))
+        direct, own = (0, 0), 0
+        for site in report["sites"]:
+            inner = list(itertools.takewhile(lambda frame: frame["kind"] != "python",
+                                             site["frames"]))
+            names = [frame["function"] for frame in inner]
+            self.assertLess(len(inner), len(site["frames"]), f"no Python frame: {names}")
+            place = site["frames"][len(inner)]
+            if any("/libffi." in frame["module"] for frame in inner):
+                self.assertEqual(place["line"], line_of("py_memory.py", "direct"))
+                direct = added(direct, site)
+            elif "_Py_hashtable_set" in names:
+                own += site["live_count"]
+            else:
+                at = place["file"], place["line"]
+                seen[at] = added(seen[at], site)
+        self.assertGreater(len(told), 15)
+        self.assertGreater(sum(count for count, _ in told.values()), 2500)
+        self.assertEqual(dict(seen), told)
+        self.assertEqual(direct, self.DIRECT)
+        self.assertLess(own, 5)
+
+    def test_lines_equal_tracemallocs_on_debians_python(self):
+        self.compare(DEBIAN, 1)
+
+    def test_lines_equal_tracemallocs_that_keeps_25_frames(self):
+        self.compare(DEBIAN, 25)
+
+    def test_lines_equal_tracemallocs_on_other_pythons(self):
+        self.for_other_pythons(lambda python: self.compare(python, 1))
