@@ -3,7 +3,8 @@
 to its own frame objects and, at the instant of each allocation, to faulthandler's; numbers equal to
 tracemalloc's.
 
-On Debian's Python, and on those in the folder that UNFREED_PYTHONS names."""
+On Debian's Python, on the next release's in a container, and on those in the folder that
+UNFREED_PYTHONS names."""
 
 import collections
 import glob
@@ -15,6 +16,7 @@ import shutil
 import socket
 import subprocess
 
+import container
 import harness
 
 DEBIAN = "/usr/bin/python3"
@@ -136,6 +138,13 @@ class Truth(harness.LiveTest):
                 if version_of(python) >= (3, 8):
                     check(python)
 
+    def start_python(self, python, *args, preload=None):
+        """A Python victim at its first gate; python may be a container that has one."""
+        if isinstance(python, container.Container):
+            return python.victim("python3", *args, preload=preload,
+                                 folders=[harness.SOURCES, harness.PROGRAMS, self.folder])
+        return self.victim("", *args, path=python, preload=preload)
+
 
 class OwnFrames(Truth):
     """One allocation at a time, against the frame objects that the process walked just before."""
@@ -169,8 +178,8 @@ class Dumps(Truth):
     def compare(self, python, *args, at_least):
         """Runs a work load of py_dumped.py; at_least: allocations and stacks that it must have."""
         dumps = os.path.join(self.folder, "dumps")
-        victim = self.victim("", DUMPED, args[0], dumps, *args[1:], path=python,
-                             preload=harness.program("py_dumps.so"))
+        victim = self.start_python(python, DUMPED, args[0], dumps, *args[1:],
+                                   preload=harness.program("py_dumps.so"))
         report = self.trace(victim, "DONE")
         self.assertEqual(report["targets"][0]["note"], "")
         self.assert_no_loss(report)
@@ -191,6 +200,10 @@ class Dumps(Truth):
 
     def test_frames_of_all_shapes_on_debians_python(self):
         self.compare(DEBIAN, "shapes", at_least=(900, 150))
+
+    def test_frames_of_all_shapes_in_a_container(self):
+        trixie = container.Container("trixie", "python3")
+        self.compare(trixie, "shapes", at_least=(900, 150))
 
     def test_frames_of_all_shapes_on_other_pythons(self):
         self.for_other_pythons(lambda python: self.compare(python, "shapes", at_least=(500, 150)))
@@ -243,7 +256,7 @@ class Memory(Truth):
 
     def compare(self, python, limit):
         """Two of tracemalloc's snapshots, with so many frames a block, around the trace."""
-        victim = self.victim("", MEMORY, limit, path=python)
+        victim = self.start_python(python, MEMORY, limit)
         report = self.trace(victim, "DONE", args=["--min-size", "513"])
         self.assertEqual(victim.finish(), 0)
         self.check(report, json.loads(victim.lines.next()))
@@ -280,6 +293,9 @@ class Memory(Truth):
 
     def test_lines_equal_tracemallocs_that_keeps_25_frames(self):
         self.compare(DEBIAN, 25)
+
+    def test_lines_equal_tracemallocs_in_a_container(self):
+        self.compare(container.Container("trixie", "python3"), 1)
 
     def test_lines_equal_tracemallocs_on_other_pythons(self):
         self.for_other_pythons(lambda python: self.compare(python, 1))
