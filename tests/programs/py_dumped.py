@@ -5,12 +5,12 @@ between two gates. faulthandler writes its frames to the file DUMPS at every all
 WORK: shapes (frames of all kinds; runs on every Python from 3.8 on), redis PORT, numpy, lxml."""
 
 import asyncio
-import concurrent.futures.thread  # here: a stack in a library that is just being loaded may be cut
 import contextlib
 import ctypes
 import faulthandler
 import functools
 import gc
+import importlib
 import os
 import re
 import signal
@@ -276,6 +276,13 @@ def long_lines():
     exec(compile("\n".join(lines), "/virtual/long.py", "exec"), {"leak": leak})
 
 
+def run_imports():
+    """C code that allocates while its library is new: native stacks may be cut there."""
+    for name in "_lsprof", "_queue", "_csv", "_elementtree", "pyexpat", "_multiprocessing":
+        if name not in sys.modules:
+            importlib.import_module(name)
+
+
 def deep(left):
     return deep(left - 1) if left else leak()
 
@@ -311,6 +318,7 @@ def shapes():
     run_deaths()
     run_profiled()
     run_traced()
+    run_imports()
     long_lines()
     deep(60 if sys.version_info >= (3, 11) else 20)  # before, each has C frames of its own
     run_threads()
