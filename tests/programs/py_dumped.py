@@ -5,6 +5,7 @@ between two gates. faulthandler writes its frames to the file DUMPS at every all
 WORK: shapes (frames of all kinds; runs on every Python from 3.8 on), redis PORT, numpy, lxml."""
 
 import asyncio
+import concurrent.futures.thread  # here: where asyncio imports it the stack is too deep on 3.8
 import contextlib
 import ctypes
 import faulthandler
