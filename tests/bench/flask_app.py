@@ -4,8 +4,8 @@ after the other, and say "rate REQUESTS-PER-SECOND REQUESTS".
 
 The requests go in where a WSGI server would hand them over: what is measured is Flask and the
 application, no network. They are of the kinds that services have: a page by a template, JSON in and
-out, one that keeps a page and one whose C code leaks, which is one of LEAK_EVERY. The rate is of CPU
-time: it is that of an idle machine's clock, and does not halve when somebody else works.
+out, one that keeps a page and one whose C code leaks, which is one of LEAK_EVERY. The rate is of
+CPU time, the kernel's included: it does not halve when somebody else works, too.
 """
 
 import ctypes

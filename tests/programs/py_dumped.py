@@ -158,8 +158,8 @@ def run_callbacks():
     type("Made", (), {"__init_subclass__": classmethod(lambda cls: leak())})
     types.new_class("New", (Everything,), exec_body=lambda ns: leak())
     eval("leak()\n", {"leak": leak})
-    exec(compile("\n\ndef of_exec():\n    return leak()\nof_exec()\nleak()\n", "/virtual/ünïcode.py",
-                 "exec"), {"leak": leak})
+    exec(compile("\n\ndef of_exec():\n    return leak()\nof_exec()\nleak()\n",
+                 "/virtual/ünïcode.py", "exec"), {"leak": leak})
     str.join("", (chr(65 + len(leak()) % 7) for _ in range(2)))
 
 

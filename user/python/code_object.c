@@ -101,7 +101,7 @@ static bool was_renamed(const struct uf_python_code *copy, const char *qualname,
 	       strcmp(dot ? dot + 1 : qualname, name) != 0;
 }
 
-/* The qualified name, or the name where the code has got another. Allocated; NULL without memory. */
+/* The qualified name, or its new name if it was renamed. Allocated; NULL without memory. */
 static char *name_of(const struct uf_python_code *copy)
 {
 	char *qualname = to_utf8(&copy->qualname), *name = to_utf8(&copy->name);
