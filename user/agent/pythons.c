@@ -275,6 +275,7 @@ struct python_place pythons__place(const struct pythons *pythons, uf_image_id im
 	return (struct python_place){
 		.function = python_code__qualname(kept->code),
 		.file = python_code__filename(kept->code),
-		.line = python_code__line(kept->code, unit == UF_PYTHON_AT_START ? 0 : unit * 2),
+		.line = python_code__line(kept->code,
+					  unit == UF_PYTHON_AT_START ? UINT32_MAX : unit * 2),
 	};
 }

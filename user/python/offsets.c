@@ -36,7 +36,7 @@ static const struct python_offsets table[] = {
 			.entry = UF_PYTHON_ENTRY_EACH,
 			.tstate_frame = 24,
 			.frame_code = 32, .frame_previous = 24, .frame_instr = 104, .frame_size = 112,
-			.code_filename = 104, .code_qualname = 112, .code_firstlineno = 40,
+			.code_filename = 104, .code_qualname = 112, .code_name = 112, .code_firstlineno = 40,
 			.code_linetable = 120, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 48, .str_compact_data = 72,
 		},
@@ -52,7 +52,7 @@ static const struct python_offsets table[] = {
 			.entry = UF_PYTHON_ENTRY_EACH,
 			.tstate_frame = 24,
 			.frame_code = 32, .frame_previous = 24, .frame_instr = 104, .frame_size = 112,
-			.code_filename = 104, .code_qualname = 112, .code_firstlineno = 40,
+			.code_filename = 104, .code_qualname = 112, .code_name = 112, .code_firstlineno = 40,
 			.code_linetable = 120, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 48, .str_compact_data = 72,
 		},
@@ -68,7 +68,7 @@ static const struct python_offsets table[] = {
 			.entry = UF_PYTHON_ENTRY_EACH,
 			.tstate_frame = 24,
 			.frame_code = 32, .frame_previous = 24, .frame_instr = 96, .frame_size = 104,
-			.code_filename = 104, .code_qualname = 112, .code_firstlineno = 40,
+			.code_filename = 104, .code_qualname = 112, .code_name = 112, .code_firstlineno = 40,
 			.code_linetable = 120, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 48, .str_compact_data = 72,
 		},
@@ -85,7 +85,7 @@ static const struct python_offsets table[] = {
 			.tstate_frame = 56, .cframe_current_frame = 8,
 			.frame_code = 32, .frame_previous = 48, .frame_instr = 56, .frame_owner = 68,
 			.frame_size = 72,
-			.code_instrs = 184, .code_filename = 112, .code_qualname = 128,
+			.code_instrs = 184, .code_filename = 112, .code_qualname = 128, .code_name = 120,
 			.code_firstlineno = 72, .code_linetable = 136, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 48, .str_compact_data = 72,
 		},
@@ -102,7 +102,7 @@ static const struct python_offsets table[] = {
 			.tstate_frame = 56, .cframe_current_frame = 0,
 			.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 70,
 			.frame_size = 72, .owner_cstack = 3,
-			.code_instrs = 192, .code_filename = 112, .code_qualname = 128,
+			.code_instrs = 192, .code_filename = 112, .code_qualname = 128, .code_name = 120,
 			.code_firstlineno = 68, .code_linetable = 136, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 40, .str_compact_data = 56,
 		},
@@ -119,7 +119,7 @@ static const struct python_offsets table[] = {
 			.tstate_frame = 72,
 			.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 70,
 			.frame_size = 72, .owner_cstack = 3,
-			.code_instrs = 200, .code_filename = 112, .code_qualname = 128,
+			.code_instrs = 200, .code_filename = 112, .code_qualname = 128, .code_name = 120,
 			.code_firstlineno = 68, .code_linetable = 136, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 40, .str_compact_data = 56,
 		},
@@ -136,7 +136,7 @@ static const struct python_offsets table[] = {
 			.tstate_frame = 72,
 			.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 74,
 			.frame_size = 80, .owner_cstack = 3, .frame_code_tagged = 1,
-			.code_instrs = 208, .code_filename = 112, .code_qualname = 128,
+			.code_instrs = 208, .code_filename = 112, .code_qualname = 128, .code_name = 120,
 			.code_firstlineno = 68, .code_linetable = 136, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 40, .str_compact_data = 56,
 		},
@@ -211,6 +211,7 @@ static void take_layout(struct debug_reader *reader, const struct debug_groups *
 	layout->frame_instr = offset16_in(reader, groups->interpreter_frame, 3);
 	layout->frame_owner = offset16_in(reader, groups->interpreter_frame, 5);
 	layout->code_filename = offset16_in(reader, groups->code_object, 1);
+	layout->code_name = offset16_in(reader, groups->code_object, 2);
 	layout->code_qualname = offset16_in(reader, groups->code_object, 3);
 	layout->code_linetable = offset16_in(reader, groups->code_object, 4);
 	layout->code_firstlineno = offset16_in(reader, groups->code_object, 5);
