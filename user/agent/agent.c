@@ -194,38 +194,80 @@ static bool make_parts(struct agent *agent)
 	return agent->collector;
 }
 
+/*
+ * Enters the process in the kernel once everything that its stacks need is there: another target
+ * may have brought the probes long ago. 0 or -errno, and the tracee is gone.
+ */
+static int start_tracee(struct agent *agent, struct tracee *tracee)
+{
+	pid_t pid = tracee->pid;
+	int err;
+
+	err = tracee->waits_exec ? mapping_log__watch_new(agent->mappings, pid)
+				 : agent__watch(agent, pid);
+	if (!err)
+		err = tracer__add_process(agent->tracer, pid, tracee->image, tracee->waits_exec);
+	if (err)
+		tracees__remove(agent->tracees, tracee->image);
+	return err;
+}
+
 /* Makes a running process a target and probes what it has mapped. False: said why. */
 static bool add_target(struct agent *agent, pid_t pid)
 {
-	bool waits = pid == agent->launch.pid;
-	int64_t image = tracer__add_process(agent->tracer, pid, waits);
-	struct tracee *tracee;
+	int64_t image = tracer__new_image(agent->tracer, pid);
+	struct tracee *tracee = image < 0 ? NULL : tracees__add(agent->tracees, image, pid);
 	char why[256];
-	int err;
+	int err = -ENOMEM;
 
-	if (image < 0) {
-		agent__say(agent, -1, "cannot trace pid %d: %s", (int)pid, strerror(-image));
-		return false;
+	if (tracee) {
+		tracee->waits_exec = pid == agent->launch.pid;
+		err = start_tracee(agent, tracee);
 	}
-	tracee = tracees__add(agent->tracees, image, pid);
-	if (!tracee) {
-		agent__say(agent, -1, "out of memory");
-		return false;
-	}
-	tracee->waits_exec = waits;
-	if (waits)
-		return !mapping_log__watch_new(agent->mappings, pid);
-	err = agent__watch(agent, pid);
+	if (err == -EEXIST)
+		return true; /* as the child of another target: its event is on the way */
 	if (err) {
-		agent__say(agent, -1, "cannot read the mappings of pid %d: %s", (int)pid,
-			   strerror(-err));
+		agent__say(agent, -1, "cannot trace pid %d: %s", (int)pid, strerror(-err));
 		return false;
 	}
-	if (agent__traces_allocator(agent, pid) || agent->opts->object_cnt)
+	if (tracee->waits_exec || agent__traces_allocator(agent, pid) || agent->opts->object_cnt)
 		return true;
 	agent__explain_no_allocator(agent, tracee->exe, why, sizeof(why));
 	agent__say(agent, -1, "pid %d: %s", (int)pid, why);
 	return false;
+}
+
+struct child_search {
+	struct agent *agent;
+	uint32_t added_cnt;
+};
+
+static void add_if_child(void *arg, pid_t pid, pid_t parent)
+{
+	struct child_search *search = arg;
+	struct agent *agent = search->agent;
+	const struct tracee *tracee = tracees__find_pid(agent->tracees, parent);
+
+	if (!tracee || tracees__find_pid(agent->tracees, pid) || pid == getpid())
+		return;
+	if (add_target(agent, pid) && tracees__find_pid(agent->tracees, pid))
+		search->added_cnt++;
+}
+
+/*
+ * Children that were there before the trace, and theirs. A traced process's next children are
+ * followed in the kernel; so once nothing is found that is new, nobody is missed.
+ */
+static void add_descendants(struct agent *agent)
+{
+	struct child_search search = {.agent = agent};
+	uint32_t before;
+
+	do {
+		before = search.added_cnt;
+		proc_info__for_each(add_if_child, &search);
+	} while (search.added_cnt != before);
+	agent->child_cnt = search.added_cnt;
 }
 
 static bool add_targets(struct agent *agent)
@@ -239,6 +281,8 @@ static bool add_targets(struct agent *agent)
 	/* One process of several that cannot be traced is a warning. */
 	if (!added)
 		return false;
+	if (agent->opts->follow && !agent->launch.pid)
+		add_descendants(agent);
 	if (agent->launch.pid && agent__probe_command_files(agent))
 		agent__say(agent, 0, "cannot find out the command's libraries beforehand");
 	return true;

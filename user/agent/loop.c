@@ -296,10 +296,13 @@ static void say_start(const struct agent *agent)
 	uint32_t probes = tracer__probe_cnt(agent->tracer), files = tracer__file_cnt(agent->tracer);
 	const struct tracee *first = tracees__first(agent->tracees);
 	const char *name = agent->launch.pid ? agent->opts->command[0] : first->comm;
-	char why[256];
+	char why[256], others[32] = "";
 
+	if (agent->child_cnt)
+		snprintf(others, sizeof(others), " and %u child%s", agent->child_cnt,
+			 agent->child_cnt == 1 ? "" : "ren");
 	agent__say(agent, 0, "tracing pid %d (%s)%s: %u allocator functions in %u file%s, by %s",
-		   (int)first->pid, name, agent->pid_cnt > 1 ? " and others" : "", probes, files,
+		   (int)first->pid, name, agent->pid_cnt > 1 ? " and others" : others, probes, files,
 		   files == 1 ? "" : "s", tracer__mode(agent->tracer));
 	if (files)
 		return;

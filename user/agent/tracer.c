@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -400,20 +401,38 @@ uint32_t tracer__file_cnt(const struct tracer *tracer)
 	return tracer->file_cnt;
 }
 
-int64_t tracer__add_process(struct tracer *tracer, pid_t pid, bool waits_exec)
+int64_t tracer__new_image(struct tracer *tracer, pid_t pid)
 {
 	uf_image_id id = __atomic_fetch_add(&tracer->skel->bss->next_image, 1, __ATOMIC_RELAXED);
 	struct uf_image image = {.tgid = pid};
+
+	if (bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.images), &id, &image, BPF_ANY))
+		return -errno;
+	return id;
+}
+
+int tracer__add_process(struct tracer *tracer, pid_t pid, uf_image_id image, bool waits_exec)
+{
+	int processes = bpf_map__fd(tracer->skel->maps.processes);
 	struct uf_process process = {
-		.image = id,
+		.image = image,
 		.flags = waits_exec ? UF_PROC_WAITS_EXEC : 0,
 	};
 	uint32_t tgid = pid;
+	int err = 0;
 
-	if (bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.images), &id, &image, BPF_ANY) ||
-	    bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.processes), &tgid, &process, BPF_ANY))
-		return -errno;
-	return id;
+	if (bpf_map_update_elem(processes, &tgid, &process, BPF_NOEXIST)) {
+		err = -errno;
+	} else if (kill(pid, 0) && errno == ESRCH) {
+		/* It ended unseen, and its number will be another's. */
+		err = -ESRCH;
+		bpf_map_delete_elem(processes, &tgid);
+	}
+	if (err) {
+		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.pythons), &image);
+		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.images), &image);
+	}
+	return err;
 }
 
 int tracer__events_fd(const struct tracer *tracer)

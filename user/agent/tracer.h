@@ -57,8 +57,14 @@ const char *tracer__mode(const struct tracer *tracer);
 uint32_t tracer__probe_cnt(const struct tracer *tracer);
 uint32_t tracer__file_cnt(const struct tracer *tracer);
 
-/* Makes a process a target; waits_exec: only from its next exec on. Its image, or -errno. */
-int64_t tracer__add_process(struct tracer *tracer, pid_t pid, bool waits_exec);
+/* A number for a process that is about to become a target, for tables that must be there before;
+ * or -errno. */
+int64_t tracer__new_image(struct tracer *tracer, pid_t pid);
+/*
+ * Makes it a target; waits_exec: only from its next exec on. 0, or -errno, and the image is gone:
+ * -EEXIST if the process is a target already (as the child of one), -ESRCH if it has ended.
+ */
+int tracer__add_process(struct tracer *tracer, pid_t pid, uf_image_id image, bool waits_exec);
 
 /* Process events: a descriptor to poll, and their delivery in order. */
 typedef void (*tracer_event_fn)(void *arg, const struct uf_event *event);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 #include "target/proc_info.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -29,6 +31,46 @@ bool proc_info__exists(pid_t pid)
 			break;
 	fclose(file);
 	return tgid == pid;
+}
+
+/* -1: not a process, or a zombie. "4242 (name) S 4241 ...": the name may have anything in it, parentheses and newlines too. */
+static pid_t parent_of(pid_t pid)
+{
+	FILE *file = open_proc(pid, "stat");
+	char text[256], *rest;
+	size_t n;
+	int parent = -1;
+	char state;
+
+	if (!file)
+		return -1;
+	n = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[n] = 0;
+	rest = strrchr(text, ')');
+	if (!rest || sscanf(rest, ") %c %d", &state, &parent) != 2 || state == 'Z' || state == 'X')
+		return -1;
+	return parent;
+}
+
+int proc_info__for_each(proc_info_fn fn, void *arg)
+{
+	DIR *proc = opendir("/proc");
+	const struct dirent *entry;
+
+	if (!proc)
+		return -errno;
+	while ((entry = readdir(proc))) {
+		pid_t pid = atoi(entry->d_name), parent;
+
+		if (pid <= 0)
+			continue;
+		parent = parent_of(pid);
+		if (parent >= 0)
+			fn(arg, pid, parent);
+	}
+	closedir(proc);
+	return 0;
 }
 
 const char *proc_info__exe(pid_t pid, char *buf, size_t size)
