@@ -161,6 +161,7 @@ static bool make_parts(struct agent *agent)
 		.older_ns = opts->older_ns,
 		.sort = opts->sort,
 		.top = opts->top,
+		.per_process = opts->per_process,
 	};
 	struct cohorts_shared shared = tracer__cohorts_shared(agent->tracer);
 

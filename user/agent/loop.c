@@ -49,18 +49,34 @@ static void make_room(struct agent *agent)
 		agent__say(agent, 0, "cannot make room in the tables: %s", strerror(-err));
 }
 
+static struct tracee *add_image(struct agent *agent, const struct uf_event *event)
+{
+	struct tracee *tracee;
+
+	if (!event->image)
+		return NULL; /* the kernel side had no room (images_full) */
+	tracee = tracees__add(agent->tracees, event->image, event->tgid);
+	if (!tracee)
+		agent__say(agent, -1, "out of memory: pid %u is not reported", event->tgid);
+	return tracee;
+}
+
 static void handle_process_event(void *arg, const struct uf_event *event)
 {
 	struct agent *agent = arg;
 	struct tracee *tracee;
+	const struct tracee *parent;
 
 	switch (event->type) {
 	case UF_EVENT_EXEC:
 		drop(tracees__find(agent->tracees, event->old_image));
-		/* fallthrough */
+		add_image(agent, event);
+		break;
 	case UF_EVENT_FORK:
-		if (event->image && !tracees__add(agent->tracees, event->image, event->tgid))
-			agent__say(agent, -1, "out of memory: pid %u is not reported", event->tgid);
+		tracee = add_image(agent, event);
+		parent = tracees__find(agent->tracees, event->old_image);
+		if (tracee && parent)
+			tracee__inherit(tracee, parent);
 		break;
 	case UF_EVENT_EXIT:
 		tracee = tracees__find(agent->tracees, event->image);

@@ -59,6 +59,19 @@ void tracee__refresh(struct tracee *tracee)
 		memcpy(tracee->cgroup, text, sizeof(text));
 }
 
+static void inherit(char *text, const char *parents, size_t size)
+{
+	if (!text[0])
+		snprintf(text, size, "%s", parents);
+}
+
+void tracee__inherit(struct tracee *tracee, const struct tracee *parent)
+{
+	inherit(tracee->comm, parent->comm, sizeof(tracee->comm));
+	inherit(tracee->exe, parent->exe, sizeof(tracee->exe));
+	inherit(tracee->cgroup, parent->cgroup, sizeof(tracee->cgroup));
+}
+
 struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pid)
 {
 	struct tracee *tracee = calloc(1, sizeof(*tracee));

@@ -48,6 +48,8 @@ struct tracee *tracees__first(const struct tracees *tracees);
 void tracees__remove(struct tracees *tracees, uf_image_id image);
 /* Images that run. */
 uint32_t tracees__running_cnt(const struct tracees *tracees);
+/* What could not be read of a forked process, as it has ended already, is its parent's. */
+void tracee__inherit(struct tracee *tracee, const struct tracee *parent);
 /* Reads comm, exe and cgroup again. */
 void tracee__refresh(struct tracee *tracee);
 

@@ -180,6 +180,16 @@ static void put_ages(struct json *json, const struct snapshot_site *site)
 	end(json, ']');
 }
 
+static void put_pids(struct json *json, const struct snapshot_site *site)
+{
+	begin(json, "pids", '[');
+	for (uint32_t i = 0; i < site->pid_cnt; i++)
+		put_uint(json, NULL, site->pids[i]);
+	if (!site->pid_cnt)
+		put_uint(json, NULL, site->pid);
+	end(json, ']');
+}
+
 static void put_site(struct json *json, const struct snapshot_site *site)
 {
 	char id[17];
@@ -187,7 +197,8 @@ static void put_site(struct json *json, const struct snapshot_site *site)
 	snprintf(id, sizeof(id), "%016" PRIx64, site->id);
 	begin(json, NULL, '{');
 	put_string(json, "id", id);
-	put_uint(json, "pid", site->pid);
+	put_uint_or_null(json, "pid", site->pid, site->pid_cnt <= 1);
+	put_pids(json, site);
 	put_string(json, "comm", site->comm);
 	put_uint(json, "live_bytes", site->live_bytes);
 	put_uint(json, "live_count", site->live_count);

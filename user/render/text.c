@@ -266,8 +266,11 @@ static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
 
 	fprintf(out, "\n%2" PRIu32 ". ", index + 1);
 	put_blocks(out, site->live_bytes, site->live_count);
-	fprintf(out, " (%s)  pid %" PRIu32 " ",
-		human__share(site->live_bytes, snap->totals.live_bytes).text, site->pid);
+	fprintf(out, " (%s)  ", human__share(site->live_bytes, snap->totals.live_bytes).text);
+	if (site->pid_cnt > 1)
+		fprintf(out, "%s processes ", COUNT(site->pid_cnt));
+	else
+		fprintf(out, "pid %" PRIu32 " ", site->pid);
 	emit__text(out, site->comm, MAX_NAME);
 	fprintf(out, "\n    oldest %s", DURATION(site->oldest_s));
 	if (!isnan(site->growth_bytes_per_s))

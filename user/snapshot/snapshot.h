@@ -40,8 +40,10 @@ struct snapshot_age {
 };
 
 struct snapshot_site {
-	uint64_t id;          /* of the stack; the same in every report of a process's life */
-	uint32_t pid;
+	uint64_t id;          /* of the place in the program: see snapshot/site_id.h */
+	uint32_t pid;         /* its process; of several (pid_cnt > 1) one that has something live */
+	uint32_t *pids;       /* ascending, all that have something live; see snapshot/services.h */
+	uint32_t pid_cnt;     /* 0: not joined, pid says it all */
 	const char *comm;
 	uint64_t live_bytes;  /* with --older: only blocks at least that old */
 	uint64_t live_count;
