@@ -184,6 +184,34 @@ START_TEST(text_report_is_as_written_here)
 }
 END_TEST
 
+START_TEST(several_processes_of_a_site_are_counted_and_listed)
+{
+	static uint32_t pids[] = { 4241, 4242, 4243 };
+	struct snapshot *snap = new_snapshot();
+	char *text;
+
+	add_small_site(snap, 2, 100);
+	snap->sites[0].pids = pids;
+	snap->sites[0].pid_cnt = 3;
+	snapshot__sum(snap);
+	text = render(render_text, snap);
+	ck_assert_ptr_nonnull(strstr(text, " 1. 100 B in 1 block (100.0%)  3 processes leaky\n"));
+	free(text);
+	text = render(render_json, snap);
+	ck_assert_ptr_nonnull(strstr(text, "\"pid\":null,\"pids\":[4241,4242,4243],"));
+	free(text);
+	snap->sites[0].pid_cnt = 1;
+	text = render(render_json, snap);
+	ck_assert_ptr_nonnull(strstr(text, "\"pid\":4242,\"pids\":[4241],"));
+	free(text);
+	snap->sites[0].pid_cnt = 0;
+	text = render(render_json, snap);
+	ck_assert_ptr_nonnull(strstr(text, "\"pid\":4242,\"pids\":[4242],"));
+	free(text);
+	snapshot__free(snap);
+}
+END_TEST
+
 START_TEST(text_report_without_sites_says_what_was_seen)
 {
 	static const char expected[] =
@@ -450,7 +478,7 @@ START_TEST(json_has_the_sites)
 	struct json_object *site = item(report, "sites", 0);
 
 	ck_assert_uint_eq(json_object_array_length(field(report, "sites")), 2);
-	CHECK_FIELD_CNT(site, 16);
+	CHECK_FIELD_CNT(site, 17);
 	check_string(site, "id", "000000000000feed");
 	check_uint(site, "pid", 4242);
 	check_string(site, "comm", "leaky");
@@ -472,7 +500,7 @@ START_TEST(json_has_the_sites)
 	check_uint(item(site, "ages", 1), "count", 1);
 	ck_assert_uint_eq(json_object_array_length(field(site, "frames")), 8);
 	site = item(report, "sites", 1);
-	CHECK_FIELD_CNT(site, 16);
+	CHECK_FIELD_CNT(site, 17);
 	CHECK_NULL(site, "growth_bytes_per_s");
 	check_string(site, "verdict", "");
 	ck_assert_uint_eq(json_object_array_length(field(site, "ages")), 0);
@@ -618,6 +646,7 @@ END_TEST
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, text_report_is_as_written_here);
+	tcase_add_test(tcase, several_processes_of_a_site_are_counted_and_listed);
 	tcase_add_test(tcase, text_report_without_sites_says_what_was_seen);
 	tcase_add_test(tcase, text_report_names_the_age_filter);
 	tcase_add_test(tcase, text_report_lists_20_targets_and_every_note);

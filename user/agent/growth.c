@@ -40,8 +40,10 @@ void growth__free(struct growth *growth)
 
 static uint64_t key_of(const struct growth *growth, const struct snapshot_site *site)
 {
-	uint64_t key = site_id__add(site->id, growth->per_process ? site->pid : 0);
+	uint64_t key = site_id__add(SITE_ID_NEW, site->id);
 
+	if (growth->per_process)
+		key = site_id__add(key, site->pid);
 	return key + !key;
 }
 

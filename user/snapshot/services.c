@@ -36,7 +36,8 @@ static int site_table__init(struct site_table *table, uint32_t site_cnt, bool pe
 static uint32_t *find_slot(const struct site_table *table, const struct snapshot_site *sites,
 			   const struct snapshot_site *site)
 {
-	uint32_t i = (uint32_t)site_id__add(site->id, table->per_process ? site->pid : 0);
+	uint64_t hash = site_id__add(SITE_ID_NEW, site->id);
+	uint32_t i = (uint32_t)(table->per_process ? site_id__add(hash, site->pid) : hash);
 
 	for (;; i++) {
 		uint32_t *slot = &table->slots[i & table->mask];
