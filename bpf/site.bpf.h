@@ -63,16 +63,11 @@ static __always_inline bool site_here(struct pt_regs *ctx, struct thread_state *
 	return stack_intern(thread, image, &stack) && site_new(&key, stack, kind, out);
 }
 
-/*
- * The cohort that holds the blocks of an epoch. The guard leaves user space
- * time to clear ring entries before they are used for new epochs.
- */
-#define EPOCH_RING_GUARD 64
-
+/* The cohort that holds the blocks of an epoch. */
 static __always_inline struct uf_cohort *site_cohort(struct uf_site *site, __u32 epoch)
 {
 	__u32 age = *(volatile __u32 *)&current_epoch - epoch;
-	__u32 i = age < UF_EPOCH_RING - EPOCH_RING_GUARD ? epoch_cohort[epoch % UF_EPOCH_RING]
+	__u32 i = age < UF_EPOCH_RING - UF_EPOCH_RING_GUARD ? epoch_cohort[epoch % UF_EPOCH_RING]
 							 : oldest_cohort;
 
 	return &site->cohorts[i & (UF_MAX_COHORTS - 1)];

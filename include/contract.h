@@ -40,6 +40,7 @@ enum uf_func {
 #define UF_MAX_FRAMES  127 /* as the kernel's own PERF_MAX_STACK_DEPTH */
 #define UF_MAX_COHORTS 64  /* age buckets a site has; power of two */
 #define UF_EPOCH_RING  65536 /* epochs told apart; older blocks are all "oldest". Power of two */
+#define UF_EPOCH_RING_GUARD 64 /* of those, left alone: user space clears entries before new epochs use them */
 #define UF_MAX_HEIRS   64  /* living forked children that may inherit a process's blocks */
 #define UF_MAX_LINEAGE 16  /* ancestors searched for an inherited block */
 #define UF_MAX_POOLS   (1u << 17) /* pools of Python's small objects at a time: 2 GiB of 16 KiB ones */

@@ -181,6 +181,7 @@ static int add_sites(struct collector *collector, struct snapshot *snap, uint64_
 		if (!site)
 			return -ENOMEM;
 		site->id = from->stack_id;
+		site->kind = from->kind == UF_SITE_PYMALLOC ? SITE_PYMALLOC : SITE_MALLOC;
 		site->pid = tracee->pid;
 		site->comm = snapshot__strdup(snap, tracee->comm);
 		site->ref = from->stack;
@@ -260,6 +261,10 @@ static void add_retired(const struct collector *collector, struct snapshot *snap
 		snap->totals.alloc_count += tracee->retired_cnt;
 		snap->totals.free_bytes += tracee->retired_bytes;
 		snap->totals.free_count += tracee->retired_cnt;
+		snap->pools.alloc_bytes += tracee->retired_pool_bytes;
+		snap->pools.alloc_count += tracee->retired_pool_cnt;
+		snap->pools.free_bytes += tracee->retired_pool_bytes;
+		snap->pools.free_count += tracee->retired_pool_cnt;
 	}
 }
 
