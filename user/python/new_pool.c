@@ -49,6 +49,7 @@ struct search {
 	uint64_t bias;
 	struct function functions[FUNCTIONS_MAX];
 	uint32_t cnt;
+	uint64_t values[16]; /* of registers, as far as known */
 	uint8_t *code;
 	struct new_pool *out;
 };
@@ -105,19 +106,59 @@ static bool opens_pools(const struct traits *traits)
 	       traits->sets_next && traits->sets_max;
 }
 
-/* A pointer in the process, at an address of the file, to code of the file. */
-static void see_pointer(struct search *search, uint64_t vaddr, uint32_t step)
+/* A pointer in the process, at an address of its: to code of the file? Its value, 0 if unknown. */
+static uint64_t see_pointer(struct search *search, uint64_t address, uint32_t step)
 {
 	uint64_t value;
 
-	if (search->mem && !python_memory__read_u64(search->mem, vaddr + search->bias, &value) &&
-	    value)
-		add_function(search, value - search->bias, step);
+	if (!search->mem || python_memory__read_u64(search->mem, address, &value) || !value)
+		return 0;
+	add_function(search, value - search->bias, step);
+	return value;
+}
+
+/* What the last mov or lea relative to the instruction pointer has put there; only 64-bit registers. */
+static uint64_t *value_of(struct search *search, ZydisRegister reg)
+{
+	return reg >= ZYDIS_REGISTER_RAX && reg <= ZYDIS_REGISTER_R15
+		       ? &search->values[reg - ZYDIS_REGISTER_RAX]
+		       : NULL;
+}
+
+static bool may_be_pointer(const ZydisDecodedInstruction *insn)
+{
+	return insn->mnemonic == ZYDIS_MNEMONIC_MOV || insn->mnemonic == ZYDIS_MNEMONIC_JMP ||
+	       insn->mnemonic == ZYDIS_MNEMONIC_CALL;
+}
+
+static void see_memory(struct search *search, const ZydisDecodedInstruction *insn,
+		       const ZydisDecodedOperand *ops, const ZydisDecodedOperand *op, uint64_t after,
+		       uint32_t step)
+{
+	uint64_t at = (uint64_t)op->mem.disp.value, value = 0;
+	uint64_t *base = value_of(search, op->mem.base), *to;
+
+	if (op->mem.base == ZYDIS_REGISTER_RIP) {
+		at += after + search->bias;
+		if (insn->mnemonic == ZYDIS_MNEMONIC_LEA) {
+			add_function(search, at - search->bias, step);
+			value = at;
+		} else if (may_be_pointer(insn)) {
+			value = see_pointer(search, at, step);
+		}
+		to = ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER ? value_of(search, ops[0].reg.value)
+								 : NULL;
+		if (to)
+			*to = value;
+	} else if (base && *base && may_be_pointer(insn)) {
+		/* By way of the GOT. */
+		see_pointer(search, *base + at, step);
+	}
 }
 
 static void see_operand(struct search *search, struct traits *traits,
-			const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *op,
-			uint64_t vaddr, uint32_t step)
+			const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *ops,
+			const ZydisDecodedOperand *op, uint64_t vaddr, uint32_t step)
 {
 	uint64_t after = vaddr + insn->length;
 
@@ -128,16 +169,10 @@ static void see_operand(struct search *search, struct traits *traits,
 			see_number(traits, insn, op->imm.value.u);
 			add_function(search, op->imm.value.u, step);
 		}
-	} else if (op->type == ZYDIS_OPERAND_TYPE_MEMORY &&
-		   op->mem.base == ZYDIS_REGISTER_RIP) {
-		if (insn->mnemonic == ZYDIS_MNEMONIC_LEA)
-			add_function(search, after + (uint64_t)op->mem.disp.value, step);
-		else if (insn->mnemonic == ZYDIS_MNEMONIC_MOV ||
-			 insn->mnemonic == ZYDIS_MNEMONIC_JMP ||
-			 insn->mnemonic == ZYDIS_MNEMONIC_CALL)
-			see_pointer(search, after + (uint64_t)op->mem.disp.value, step);
-	} else if (op->type == ZYDIS_OPERAND_TYPE_MEMORY && op->mem.disp.has_displacement) {
-		see_number(traits, insn, (uint64_t)op->mem.disp.value);
+	} else if (op->type == ZYDIS_OPERAND_TYPE_MEMORY) {
+		if (op->mem.base != ZYDIS_REGISTER_RIP && op->mem.disp.has_displacement)
+			see_number(traits, insn, (uint64_t)op->mem.disp.value);
+		see_memory(search, insn, ops, op, after, step);
 	}
 }
 
@@ -149,6 +184,7 @@ static void scan(struct search *search, const struct function *function, uint64_
 	ZydisDecodedInstruction insn;
 	ZydisDecoder decoder;
 
+	memset(search->values, 0, sizeof(search->values));
 	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	for (uint64_t at = 0; at < size_bytes; at += insn.length) {
 		if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, search->code + at, size_bytes - at,
@@ -160,7 +196,7 @@ static void scan(struct search *search, const struct function *function, uint64_
 		    ops[0].type == ZYDIS_OPERAND_TYPE_MEMORY)
 			see_store(traits, ops);
 		for (int i = 0; i < insn.operand_count_visible; i++)
-			see_operand(search, traits, &insn, &ops[i], function->start + at,
+			see_operand(search, traits, &insn, ops, &ops[i], function->start + at,
 				    function->step + 1);
 	}
 }
