@@ -54,8 +54,9 @@ static void debit(const struct pools *pools, const struct uf_pool *pool, uint64_
 	if (site_i >= shared.max_sites)
 		return;
 	site = &shared.sites[site_i];
-	slot = age < UF_EPOCH_RING - UF_EPOCH_RING_GUARD ? shared.epoch_cohort[epoch % UF_EPOCH_RING]
-							 : *shared.oldest_cohort;
+	slot = age < UF_EPOCH_RING - UF_EPOCH_RING_GUARD
+		       ? shared.epoch_cohort[epoch % UF_EPOCH_RING]
+		       : *shared.oldest_cohort;
 	cohort = &site->cohorts[slot % UF_MAX_COHORTS];
 	__atomic_fetch_sub(&cohort->live_bytes, pool->bytes, __ATOMIC_RELAXED);
 	__atomic_fetch_sub(&cohort->live_cnt, 1, __ATOMIC_RELAXED);

@@ -2,10 +2,10 @@
 /*
  * By its symbol, where the file has one. Else by decoding, from the functions that everybody may
  * call (PyObject_Malloc) along direct calls and jumps, addresses of code that are compared or
- * loaded (compilers that optimize by profile call the usual one of several functions directly, after
- * a comparison), and pointers to functions in the running process. Two or three steps
- * away is a function that writes the header of a pool (pool_header: arenaindex at 0x20, szidx at
- * 0x24, nextoffset at 0x28, maxnextoffset at 0x2c):
+ * loaded (compilers that optimize by profile call the usual one of several functions directly,
+ *after a comparison), and pointers to functions in the running process. Two or three steps away is
+ *a function that writes the header of a pool (pool_header: arenaindex at 0x20, szidx at 0x24,
+ *nextoffset at 0x28, maxnextoffset at 0x2c):
  *
  *	movl   $0xffff,0x24(%rax)      DUMMY_SIZE_IDX: the pool was never used
  *	mov    %edx,0x20(%rax)
@@ -34,7 +34,7 @@
 #define STEPS_MAX     3
 #define CODE_MAX      (16u << 10) /* of a function; larger ones are not of this kind */
 
-#define SMALL_MAX 512 /* SMALL_REQUEST_THRESHOLD */
+#define SMALL_MAX   512 /* SMALL_REQUEST_THRESHOLD */
 #define UNUSED_POOL 0xffff
 
 struct function {
@@ -67,10 +67,9 @@ static void add_function(struct search *search, uint64_t vaddr, uint32_t step)
 	for (uint32_t i = 0; i < search->cnt; i++)
 		if (search->functions[i].start == vaddr)
 			return;
-	if (search->cnt == FUNCTIONS_MAX ||
-	    !moved_code__function_at(search->moved, vaddr, &range))
+	if (search->cnt == FUNCTIONS_MAX || !moved_code__function_at(search->moved, vaddr, &range))
 		return;
-	search->functions[search->cnt++] = (struct function){ range.start, range.end, step };
+	search->functions[search->cnt++] = (struct function){range.start, range.end, step};
 }
 
 static void see_number(struct traits *traits, const ZydisDecodedInstruction *insn, uint64_t number)
@@ -117,7 +116,8 @@ static uint64_t see_pointer(struct search *search, uint64_t address, uint32_t st
 	return value;
 }
 
-/* What the last mov or lea relative to the instruction pointer has put there; only 64-bit registers. */
+/* What the last mov or lea relative to the instruction pointer has put there; only 64-bit
+ * registers. */
 static uint64_t *value_of(struct search *search, ZydisRegister reg)
 {
 	return reg >= ZYDIS_REGISTER_RAX && reg <= ZYDIS_REGISTER_R15
@@ -132,8 +132,8 @@ static bool may_be_pointer(const ZydisDecodedInstruction *insn)
 }
 
 static void see_memory(struct search *search, const ZydisDecodedInstruction *insn,
-		       const ZydisDecodedOperand *ops, const ZydisDecodedOperand *op, uint64_t after,
-		       uint32_t step)
+		       const ZydisDecodedOperand *ops, const ZydisDecodedOperand *op,
+		       uint64_t after, uint32_t step)
 {
 	uint64_t at = (uint64_t)op->mem.disp.value, value = 0;
 	uint64_t *base = value_of(search, op->mem.base), *to;
@@ -147,7 +147,7 @@ static void see_memory(struct search *search, const ZydisDecodedInstruction *ins
 			value = see_pointer(search, at, step);
 		}
 		to = ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER ? value_of(search, ops[0].reg.value)
-								 : NULL;
+								: NULL;
 		if (to)
 			*to = value;
 	} else if (base && *base && may_be_pointer(insn)) {
@@ -192,8 +192,7 @@ static void scan(struct search *search, const struct function *function, uint64_
 			insn.length = 1;
 			continue;
 		}
-		if (insn.mnemonic == ZYDIS_MNEMONIC_MOV &&
-		    ops[0].type == ZYDIS_OPERAND_TYPE_MEMORY)
+		if (insn.mnemonic == ZYDIS_MNEMONIC_MOV && ops[0].type == ZYDIS_OPERAND_TYPE_MEMORY)
 			see_store(traits, ops);
 		for (int i = 0; i < insn.operand_count_visible; i++)
 			see_operand(search, traits, &insn, ops, &ops[i], function->start + at,
@@ -207,7 +206,8 @@ static int add_place(struct search *search, uint64_t file_offset, const uint8_t 
 {
 	struct new_pool *out = search->out;
 	struct placement placement;
-	int err = placement__choose(elf_image__arch(search->image), code, size_bytes, 0, &placement);
+	int err =
+		placement__choose(elf_image__arch(search->image), code, size_bytes, 0, &placement);
 
 	if (err)
 		return err;
@@ -224,7 +224,7 @@ static int add_place(struct search *search, uint64_t file_offset, const uint8_t 
 static int look_at(struct search *search, const struct function *function)
 {
 	uint64_t size_bytes = function->end - function->start, offset;
-	struct traits traits = { 0 };
+	struct traits traits = {0};
 	uint32_t cnt = search->cnt;
 	long n;
 
@@ -246,8 +246,8 @@ static int look_at(struct search *search, const struct function *function)
 
 static int see_root(const struct elf_symbol *sym, void *arg)
 {
-	static const char *const roots[] = { "PyObject_Malloc", "PyObject_Calloc",
-					     "_PyObject_Malloc", "_PyObject_Calloc" };
+	static const char *const roots[] = {"PyObject_Malloc", "PyObject_Calloc",
+					    "_PyObject_Malloc", "_PyObject_Calloc"};
 
 	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++)
 		if (!strcmp(sym->name, roots[i]))
@@ -265,7 +265,8 @@ static int find_by_code(struct search *search, int fd)
 		return errno == ENODATA ? -ENOENT : -errno;
 	search->moved = moved;
 	search->code = malloc(CODE_MAX);
-	err = search->code ? elf_image__for_each_function(search->image, see_root, search) : -ENOMEM;
+	err = search->code ? elf_image__for_each_function(search->image, see_root, search)
+			   : -ENOMEM;
 	for (uint32_t i = 0; !err && i < search->cnt; i++)
 		err = look_at(search, &search->functions[i]);
 	free(search->code);
@@ -293,7 +294,7 @@ static int see_symbol(const struct elf_symbol *sym, void *arg)
 int new_pool__find(const struct elf_image *img, int fd, const struct python_memory *mem,
 		   uint64_t bias, struct new_pool *out)
 {
-	struct search search = { .image = img, .mem = mem, .bias = bias, .out = out };
+	struct search search = {.image = img, .mem = mem, .bias = bias, .out = out};
 	int err;
 
 	memset(out, 0, sizeof(*out));
