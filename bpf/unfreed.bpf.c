@@ -14,6 +14,7 @@
  *   site        per-site counters
  *   live        live blocks, fork's heritage
  *   alloc       the allocator's probes
+ *   pool        CPython's pools of small objects
  *   process     fork, exec, exit, signals
  *   vma_iter    the executable mappings of a process
  *
@@ -52,6 +53,7 @@
 #include "site.bpf.h"
 #include "live.bpf.h"
 #include "alloc.bpf.h"
+#include "pool.bpf.h"
 #include "process.bpf.h"
 #include "vma_iter.bpf.h"
 

@@ -16,6 +16,7 @@
 #include "agent/cohorts.h"
 #include "agent/collector.h"
 #include "agent/internal.h"
+#include "agent/pools.h"
 #include "agent/pythons.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
@@ -182,7 +183,8 @@ static bool make_parts(struct agent *agent)
 		return false;
 	}
 	agent->pythons = pythons__new(agent->tracer, agent->mappings);
-	if (!agent->pythons) {
+	agent->pools = pools__new(agent->tracer, agent->tracees);
+	if (!agent->pythons || !agent->pools) {
 		agent__say(agent, -1, "out of memory");
 		return false;
 	}
@@ -404,6 +406,7 @@ void agent__free(struct agent *agent)
 		close(agent->epoll_fd);
 	collector__free(agent->collector);
 	cohorts__free(agent->cohorts);
+	pools__free(agent->pools);
 	pythons__free(agent->pythons);
 	unwinder__free(agent->unwinder);
 	tracer__free(agent->tracer);

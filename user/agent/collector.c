@@ -189,7 +189,7 @@ static uint64_t site_id(struct collector *collector, const struct uf_site *from,
 	if (length > mark_length && !strcmp(exe + length - mark_length, mark))
 		length -= mark_length;
 	snprintf(name, sizeof(name), "%.*s", (int)length, exe);
-	return site_id__add_text(hash_stack(collector, from), name);
+	return site_id__add(site_id__add_text(hash_stack(collector, from), name), from->kind);
 }
 
 static int add_sites(struct collector *collector, struct snapshot *snap, uint64_t now)
@@ -213,6 +213,7 @@ static int add_sites(struct collector *collector, struct snapshot *snap, uint64_
 		site = snapshot__add_site(snap);
 		if (!site)
 			return -ENOMEM;
+		site->kind = from->kind == UF_SITE_PYMALLOC ? SITE_PYMALLOC : SITE_MALLOC;
 		site->id = site_id(collector, from, tracee->exe);
 		site->pid = tracee->pid;
 		site->comm = snapshot__strdup(snap, tracee->comm);
@@ -292,6 +293,10 @@ static void add_retired(const struct collector *collector, struct snapshot *snap
 		snap->totals.alloc_count += tracee->retired_cnt;
 		snap->totals.free_bytes += tracee->retired_bytes;
 		snap->totals.free_count += tracee->retired_cnt;
+		snap->pools.alloc_bytes += tracee->retired_pool_bytes;
+		snap->pools.alloc_count += tracee->retired_pool_cnt;
+		snap->pools.free_bytes += tracee->retired_pool_bytes;
+		snap->pools.free_count += tracee->retired_pool_cnt;
 	}
 }
 

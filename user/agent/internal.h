@@ -34,6 +34,7 @@ struct agent {
 	struct mapping_log *mappings;
 	struct unwinder *unwinder;
 	struct pythons *pythons;
+	struct pools *pools;
 	struct frame_names names;
 	struct tracer *tracer;
 	struct tracees *tracees;

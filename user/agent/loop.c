@@ -13,6 +13,7 @@
 #include "agent/cohorts.h"
 #include "agent/collector.h"
 #include "agent/internal.h"
+#include "agent/pools.h"
 #include "agent/pythons.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
@@ -39,6 +40,10 @@ static void retire_site(void *arg, const struct uf_site *site)
 		return;
 	tracee->retired_bytes += site->alloc_bytes;
 	tracee->retired_cnt += site->alloc_cnt;
+	if (site->kind != UF_SITE_PYMALLOC)
+		return;
+	tracee->retired_pool_bytes += site->alloc_bytes;
+	tracee->retired_pool_cnt += site->alloc_cnt;
 }
 
 static void make_room(struct agent *agent)
@@ -170,6 +175,7 @@ static void reclaim(struct agent *agent)
 			if (keep)
 				continue;
 			pythons__forget(agent->pythons, tracee->image);
+			pools__forget(agent->pools, tracee->image);
 			tracees__remove(agent->tracees, tracee->image);
 			if (!tracees__find_pid(agent->tracees, pid))
 				mapping_log__forget(agent->mappings, pid);
@@ -186,6 +192,9 @@ static void report(struct agent *agent, bool is_last)
 
 	look_for_lost_exits(agent);
 	take_in(agent);
+	if (pools__look(agent->pools))
+		agent__say(agent, 0, "Python's small objects are not traced from here on: the function "
+			   "that opens pools is not where it was thought to be");
 	write_notes(agent);
 	snap = collector__take(agent->collector, is_last);
 	if (!snap) {

@@ -11,6 +11,7 @@
 #include "agent/tracer.h"
 #include "probe/elf_image.h"
 #include "python/code_object.h"
+#include "python/new_pool.h"
 #include "python/runtime.h"
 #include "target/mapping_log.h"
 
@@ -104,24 +105,32 @@ static int find_bias(const struct elf_symbol *symbol, void *arg)
 	return 1;
 }
 
+static bool get_bias(const struct elf_image *image, const struct mapping *mapping, uint64_t *bias)
+{
+	struct bias_search search = {.mapping = mapping};
+
+	if (elf_image__for_each_function(image, find_bias, &search) != 1)
+		return false;
+	*bias = search.bias;
+	return true;
+}
+
 static enum python_status find_runtime(pid_t pid, const struct mapping *mapping,
 				       struct python_runtime *runtime)
 {
-	struct bias_search search = {.mapping = mapping};
 	struct python_file file = {.fd = mapping->file->fd, .path = mapping->file->path};
 	struct elf_image *image;
-	int found;
+	bool found;
 
 	if (file.fd < 0)
 		return PYTHON_ABSENT;
 	image = elf_image__open_fd(file.fd);
 	if (!image)
 		return PYTHON_ABSENT;
-	found = elf_image__for_each_function(image, find_bias, &search);
+	found = get_bias(image, mapping, &file.bias);
 	elf_image__free(image);
-	if (found != 1)
+	if (!found)
 		return PYTHON_ABSENT;
-	file.bias = search.bias;
 	return python_runtime__find(&file, read_process, &pid, runtime);
 }
 
@@ -140,6 +149,44 @@ static int watch_code_dealloc(struct pythons *pythons, pid_t pid, uint64_t addre
 					  address - mapping->start + mapping->file_offset);
 	mapping->file->has_code_probe = !err;
 	return err;
+}
+
+/* 0; -ENOENT: there is no function to probe; or another -errno. */
+static int probe_new_pool(struct pythons *pythons, pid_t pid, const struct mapping *mapping)
+{
+	const struct python_memory mem = {read_process, &pid};
+	struct elf_image *image = elf_image__open_fd(mapping->file->fd);
+	struct new_pool new_pool;
+	uint64_t bias;
+	int err;
+
+	if (!image)
+		return -errno;
+	err = get_bias(image, mapping, &bias)
+		      ? new_pool__find(image, mapping->file->fd, &mem, bias, &new_pool)
+		      : -ENOENT;
+	for (uint32_t i = 0; !err && i < new_pool.cnt; i++)
+		err = tracer__attach_new_pool(pythons->tracer, mapping->file->fd,
+					      new_pool.offsets[i]);
+	elf_image__free(image);
+	return err;
+}
+
+/* Small objects: pools opened from now on are seen. */
+static void watch_new_pool(struct pythons *pythons, struct tracee *tracee,
+			   const struct mapping *mapping, const char *version)
+{
+	struct mapped_file *file = mapping->file;
+
+	if (!file->pool_probe_is_tried) {
+		file->pool_probe_is_tried = true;
+		file->pool_probe_err = probe_new_pool(pythons, tracee->pid, mapping);
+	}
+	if (file->pool_probe_err)
+		snprintf(tracee->python_note, sizeof(tracee->python_note),
+			 "Python %s: objects of up to 512 bytes are not traced: %s", version,
+			 file->pool_probe_err == -ENOENT ? "the function that opens pools is not found"
+							 : strerror(-file->pool_probe_err));
 }
 
 /* False: to be looked at again. */
@@ -164,6 +211,8 @@ static bool look_at(struct pythons *pythons, struct tracee *tracee)
 			snprintf(tracee->python_note, sizeof(tracee->python_note),
 				 "Python %s frames unavailable: cannot watch code objects (%s)",
 				 runtime.version, strerror(-err));
+		else
+			watch_new_pool(pythons, tracee, mapping, runtime.version);
 		return true;
 	case PYTHON_UNAVAILABLE:
 		snprintf(tracee->python_note, sizeof(tracee->python_note), "%s", runtime.why);

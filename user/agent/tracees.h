@@ -26,6 +26,7 @@ struct tracee {
 	bool has_ended;      /* by exit: reported once more */
 	bool is_dropped;     /* by exec, or reported after its end: to be reclaimed */
 	uint64_t retired_bytes, retired_cnt; /* allocated and freed at sites that made room */
+	uint64_t retired_pool_bytes, retired_pool_cnt; /* of those, Python's pools */
 	int exit_code;       /* as wait(2) has it */
 	struct tracee *next;
 };

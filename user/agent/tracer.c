@@ -48,6 +48,10 @@ static void configure_programs(struct tracer *tracer)
 	set_attach_type(skel->progs.alloc_exit, tracer->mode, false);
 	set_attach_type(skel->progs.free_entry, tracer->mode, false);
 	set_attach_type(skel->progs.python_code_freed, tracer->mode, false);
+	bpf_program__set_autoload(skel->progs.pool_session, session);
+	bpf_program__set_autoload(skel->progs.pool_exit, !session);
+	set_attach_type(skel->progs.pool_session, tracer->mode, true);
+	set_attach_type(skel->progs.pool_exit, tracer->mode, false);
 }
 
 static int configure_maps(struct tracer *tracer)
@@ -150,8 +154,10 @@ static int map_tables(struct tracer *tracer)
 		return tracer->cpu_cnt;
 	tracer->cpu_stats = calloc(tracer->cpu_cnt, sizeof(*tracer->cpu_stats));
 	tracer->events = ring_buffer__new(bpf_map__fd(skel->maps.events), handle_event, tracer, NULL);
+	tracer->pools_size = map_bytes(sizeof(struct uf_pool), UF_MAX_POOLS);
+	tracer->pools = mmap_table(skel->maps.pools, tracer->pools_size);
 	if (!tracer->sites || !tracer->stacks || !tracer->unwind_files || !tracer->cpu_stats ||
-	    !tracer->events)
+	    !tracer->events || !tracer->pools)
 		return errno ? -errno : -ENOMEM;
 	return 0;
 }
@@ -178,7 +184,7 @@ struct tracer *tracer__new(const struct tracer_opts *opts)
 	return tracer;
 }
 
-static void detach_file(struct probed_file *file)
+void tracer__detach(struct probed_file *file)
 {
 	while (file->link_cnt)
 		close(file->links[--file->link_cnt]);
@@ -193,8 +199,11 @@ void tracer__free(struct tracer *tracer)
 	if (tracer->skel && tracer->skel->bss)
 		memset(tracer->skel->bss->file_on, 0, sizeof(tracer->skel->bss->file_on));
 	for (uint32_t i = 0; i < tracer->file_cnt; i++)
-		detach_file(&tracer->files[i]);
-	detach_file(&tracer->python);
+		tracer__detach(&tracer->files[i]);
+	tracer__detach(&tracer->python);
+	tracer__detach(&tracer->new_pool);
+	if (tracer->pools)
+		munmap(tracer->pools, tracer->pools_size);
 	for (size_t i = 0; i < sizeof(tracer->process_links) / sizeof(tracer->process_links[0]); i++)
 		bpf_link__destroy(tracer->process_links[i]);
 	ring_buffer__free(tracer->events);
@@ -266,8 +275,9 @@ static int attach_program(struct tracer *tracer, struct probed_file *file,
 			  const struct bpf_program *prog, bool is_return,
 			  const struct uprobe_places *places)
 {
-	int type = prog == tracer->skel->progs.alloc_session ? UPROBE_ATTACH_SESSION
-							     : UPROBE_ATTACH_MULTI;
+	bool is_session = prog == tracer->skel->progs.alloc_session ||
+			  prog == tracer->skel->progs.pool_session;
+	int type = is_session ? UPROBE_ATTACH_SESSION : UPROBE_ATTACH_MULTI;
 	uint32_t new_cnt = tracer->mode == ATTACH_PERF ? 2 * places->cnt : 1;
 	int fd, err;
 	int *links;
@@ -347,7 +357,7 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 			err = 0; /* ended meanwhile */
 	}
 	if (err) {
-		detach_file(file);
+		tracer__detach(file);
 	} else {
 		__atomic_store_n(&tracer->skel->bss->file_on[tracer->file_cnt], 1,
 				 __ATOMIC_RELEASE);
@@ -360,7 +370,9 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	return err;
 }
 
-int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset)
+/* One place of an interpreter, in all targets. */
+static int attach_place(struct tracer *tracer, struct probed_file *links,
+			const struct bpf_program *prog, bool is_return, int fd, uint64_t offset)
 {
 	const uint64_t cookie = 0;
 	struct uprobe_places places = {.offsets = &offset, .cookies = &cookie, .cnt = 1};
@@ -372,12 +384,27 @@ int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset)
 	places.path = path;
 	for (uint32_t i = 0; !err && i < (filtered ? tracer->opts.pid_cnt : 1); i++) {
 		places.pid = filtered ? tracer->opts.pids[i] : 0;
-		err = attach_program(tracer, &tracer->python, tracer->skel->progs.python_code_freed,
-				     false, &places);
+		err = attach_program(tracer, links, prog, is_return, &places);
 		if (err == -ESRCH)
 			err = 0; /* ended meanwhile */
 	}
 	return err;
+}
+
+int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset)
+{
+	return attach_place(tracer, &tracer->python, tracer->skel->progs.python_code_freed, false,
+			    fd, offset);
+}
+
+int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset)
+{
+	struct unfreed_bpf *skel = tracer->skel;
+	bool is_session = tracer->mode == ATTACH_SESSION;
+
+	return attach_place(tracer, &tracer->new_pool,
+			    is_session ? skel->progs.pool_session : skel->progs.pool_exit,
+			    !is_session, fd, offset);
 }
 
 const char *tracer__mode(const struct tracer *tracer)

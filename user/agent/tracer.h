@@ -76,6 +76,9 @@ int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_f
 
 /* Watches for freed code objects: the function at a file offset, in all targets. 0 or -errno. */
 int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset);
+/* Watches for opened pools: CPython's allocate_from_new_pool() at a file offset, its entry or a place
+ * that a return probe may stand at, in all targets. 0 or -errno. */
+int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset);
 /* Has the walk read an image's Python frames. 0 or -errno. */
 int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf_python *python);
 
@@ -83,6 +86,22 @@ int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf
 struct uf_site *tracer__sites(const struct tracer *tracer, uint32_t *cnt);
 const struct uf_stack *tracer__stack(const struct tracer *tracer, uint32_t stack);
 struct cohorts_shared tracer__cohorts_shared(const struct tracer *tracer);
+
+/* ---- for agent/pools.c ---- */
+
+/* Pools up to *cnt may be in use. */
+struct uf_pool *tracer__pools(const struct tracer *tracer, uint32_t *cnt);
+/*
+ * Gives back pools without a tenant, marked in is_idle (one a pool, as many as tracer__pools said).
+ * One that gets a tenant meanwhile is kept, or told to fn if there is another of its address by now:
+ * then nobody is in it any more. 0 or -errno.
+ */
+typedef void (*tracer_pool_fn)(void *arg, struct uf_pool *pool);
+int tracer__free_pools(struct tracer *tracer, const bool *is_idle, uint32_t cnt, tracer_pool_fn fn,
+		       void *arg);
+/* Has the probe given up, and if so takes it out. */
+bool tracer__pools_failed(struct tracer *tracer);
+
 /* ---- for agent/unwinder.c: unwind tables in the kernel ---- */
 
 /* Gives the file its number. 0 or -errno. */

@@ -8,8 +8,8 @@
 #include "agent/tracer.h"
 #include "unfreed.skel.h"
 
-/* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings) and
- * tracer_reclaim.c (what the dead leave behind). */
+/* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
+ * tracer_pools.c (Python's pools) and tracer_reclaim.c (what the dead leave behind). */
 
 /* The probes of one file; the descriptors in the order of attachment. */
 struct probed_file {
@@ -35,9 +35,15 @@ struct tracer {
 	int first_chunk_fd;              /* -1: not made yet */
 	struct probed_file files[UF_MAX_FILES];
 	struct probed_file python; /* code_dealloc() of all interpreters */
+	struct probed_file new_pool; /* their allocate_from_new_pool() */
+	struct uf_pool *pools;
+	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;
 	int cpu_cnt;
 	struct uf_stats *cpu_stats; /* scratch, one a CPU */
 };
+
+/* Takes the probes of a file out. */
+void tracer__detach(struct probed_file *file);
 
 #endif

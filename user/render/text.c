@@ -54,6 +54,11 @@ static void put_blocks(FILE *out, uint64_t bytes, uint64_t count)
 	fprintf(out, "%s in %s block%s", BYTES(bytes), COUNT(count), plural(count));
 }
 
+static void put_pools(FILE *out, uint64_t bytes, uint64_t count)
+{
+	fprintf(out, "%s in %s pool%s", BYTES(bytes), COUNT(count), plural(count));
+}
+
 static void put_target(FILE *out, const struct snapshot_target *target)
 {
 	fprintf(out, "  pid %" PRIu32 " ", target->pid);
@@ -128,6 +133,12 @@ static void put_totals(FILE *out, const struct snapshot *snap)
 	put_blocks(out, totals->live_bytes, totals->live_count);
 	put_age_filter(out, snap);
 	fprintf(out, " at %s site%s\n", COUNT(totals->sites), plural(totals->sites));
+	if (snap->pools.live_count) {
+		fputs("           of these ", out);
+		put_pools(out, snap->pools.live_bytes, snap->pools.live_count);
+		fprintf(out, " of Python's small objects at %s site%s\n",
+			COUNT(snap->pools.sites), plural(snap->pools.sites));
+	}
 	fputs("allocated  ", out);
 	put_blocks(out, totals->alloc_bytes, totals->alloc_count);
 	fputs(" since the start, freed ", out);
@@ -265,8 +276,12 @@ static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
 	const struct snapshot_site *site = &snap->sites[index];
 
 	fprintf(out, "\n%2" PRIu32 ". ", index + 1);
-	put_blocks(out, site->live_bytes, site->live_count);
-	fprintf(out, " (%s)  ", human__share(site->live_bytes, snap->totals.live_bytes).text);
+	if (site->kind == SITE_PYMALLOC)
+		put_pools(out, site->live_bytes, site->live_count);
+	else
+		put_blocks(out, site->live_bytes, site->live_count);
+	fprintf(out, " (%s)%s  ", human__share(site->live_bytes, snap->totals.live_bytes).text,
+		site->kind == SITE_PYMALLOC ? " [pymalloc]" : "");
 	if (site->pid_cnt > 1)
 		fprintf(out, "%s processes ", COUNT(site->pid_cnt));
 	else

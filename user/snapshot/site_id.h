@@ -7,7 +7,7 @@
 /*
  * A site's id is a hash of what the site is: the executable, the frames by what
  * they name (Python: function, file, line; native: the file's build-id and the
- * offset), how the stack ends. So it is the same in every process of a service,
+ * offset), how the stack ends, the kind of its blocks. So it is the same in every process of a service,
  * in every report, and in the next trace of the same build. Two sites of one id
  * are one site: with a million of them the chance that any two differ in truth
  * is 1 in 37 million.

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_POOL_BPF_H
+#define UNFREED_POOL_BPF_H
+
+/*
+ * CPython's pools of small objects.
+ *
+ * Objects of up to 512 bytes come from pools of 4 or 16 KiB, each for blocks of
+ * one size, cut from arenas that are mapped: no allocator function is called.
+ * A probe on every small object would cost more than the program; one on the
+ * function that opens a pool (allocate_from_new_pool in CPython) is hit once in
+ * tens to a thousand objects. So memory is accounted by pool: charged in full
+ * to the stack that opened it. That a pool was closed nobody calls a function
+ * for; user space looks (user/agent/pools.c), and a pool that is opened again
+ * was closed before.
+ *
+ * Where that function is may have been found by decoding. So what it returns is
+ * believed only if it is the first block of a pool that has no other in use; if
+ * that is not so time and again, the probe is on something else and is given up.
+ *
+ * The function may allocate (an arena, the table of arenas): those calls are
+ * probed as any other. Nothing here touches a thread's pending calls.
+ */
+
+/* The pool's size, 0 if address is not a pool's only block. */
+static __always_inline __u32 pool_bytes_if_new(__u64 address, __u32 pool_bytes)
+{
+	__u64 at = address & -(__u64)pool_bytes;
+	struct uf_pool_header header;
+	__u32 block_bytes, offset = address - at;
+
+	if (bpf_probe_read_user(&header, sizeof(header), (void *)at) || header.block_cnt != 1 ||
+	    header.size_class >= UF_POOL_SIZE_CLASSES || offset < sizeof(header))
+		return 0;
+	block_bytes = UF_POOL_BLOCK_BYTES(&header);
+	if (header.max_next_offset + block_bytes != pool_bytes || header.next_offset > pool_bytes ||
+	    (offset - sizeof(header)) % block_bytes)
+		return 0;
+	return pool_bytes;
+}
+
+/* An index for a pool that has none. False: there is no room (counted). */
+static __always_inline bool pool_new(const struct uf_block_key *key, __u32 *out)
+{
+	struct uf_pool *pool;
+	__u32 i;
+
+	if (!index_take(&pool_spares, &next_pool, UF_MAX_POOLS, &i))
+		goto full;
+	pool = bpf_map_lookup_elem(&pools, &i);
+	if (!pool)
+		goto full;
+	pool->image = key->image;
+	pool->address = key->address;
+	/* An allocator opens a pool in one thread at a time: nobody else enters this one. */
+	if (!bpf_map_update_elem(&pool_index, key, &i, BPF_NOEXIST)) {
+		*out = i;
+		return true;
+	}
+	pool->address = 0;
+	bpf_map_push_elem(&pool_spares, &i, 0);
+full:
+	loss_add(POOL_TABLE_FULL, 1);
+	return false;
+}
+
+static __always_inline void pool_debit(const struct uf_pool *pool, __u64 tenant)
+{
+	struct uf_block block = {
+		.size_bytes = pool->bytes,
+		.site = UF_POOL_SITE(tenant),
+		.epoch = pool->epoch,
+	};
+
+	site_remove_block(&block);
+}
+
+__u64 next_pool_serial;
+
+/* Charges the pool at key to block's site, in place of whoever had it before. True: it is. */
+__noinline int pool_open(struct uf_block_key *at, struct uf_block *opened)
+{
+	struct uf_block_key key;
+	struct uf_pool *pool;
+	struct uf_block block;
+	__u64 tenant;
+	__u32 *known, i = 0;
+
+	if (!at || !opened)
+		return false;
+	key = *at;
+	block = *opened;
+	if (block.site >= (1u << UF_POOL_SITE_BITS) - 1)
+		return false;
+	known = bpf_map_lookup_elem(&pool_index, &key);
+	if (known)
+		i = *known;
+	else if (!pool_new(&key, &i))
+		return false;
+	pool = bpf_map_lookup_elem(&pools, &i);
+	if (!pool)
+		return false;
+	tenant = __sync_lock_test_and_set(&pool->tenant, 0);
+	if (tenant)
+		pool_debit(pool, tenant);
+	pool->bytes = block.size_bytes;
+	pool->epoch = block.epoch;
+	site_add_block(&block);
+	tenant = __sync_fetch_and_add(&next_pool_serial, 1);
+	__sync_lock_test_and_set(&pool->tenant, UF_POOL_TENANT(block.site, tenant));
+	return true;
+}
+
+#define MAX_UNSOUND_POOLS 64
+
+__u32 unsound_pool_cnt;
+__u32 pools_are_off; /* the probe is not where it should be: user space takes it out */
+
+/* True if the return must be seen. */
+static __always_inline bool pool_enter(void)
+{
+	return !*(volatile __u32 *)&pools_are_off && current_process();
+}
+
+static __always_inline void pool_is_unsound(void)
+{
+	loss_add(POOL_UNSOUND, 1);
+	if (__sync_fetch_and_add(&unsound_pool_cnt, 1) >= MAX_UNSOUND_POOLS)
+		pools_are_off = 1;
+}
+
+static __noinline int pool_return(struct pt_regs *ctx)
+{
+	__u64 result = PT_REGS_RC(ctx);
+	struct uf_process *process;
+	struct thread_state *thread;
+	struct uf_block_key key = {};
+	struct uf_block block = {};
+
+	if (!result || !pool_enter())
+		return 0;
+	process = current_process();
+	if (!process)
+		return 0;
+	stats_add(event_cnt, 1);
+	/* 3.10 and later have pools of 16 KiB, unless built without the radix tree of arenas. */
+	block.size_bytes = pool_bytes_if_new(result, 16384);
+	if (!block.size_bytes)
+		block.size_bytes = pool_bytes_if_new(result, 4096);
+	if (!block.size_bytes) {
+		pool_is_unsound();
+		return 0;
+	}
+	key.address = result & -block.size_bytes;
+	key.image = process->image;
+	thread = thread_state_get(true);
+	if (!thread) {
+		loss_add(THREAD_STATE, 1);
+		return 0;
+	}
+	if (!size_is_wanted(block.size_bytes) ||
+	    !site_here(ctx, thread, key.image, UF_SITE_PYMALLOC, &block.site))
+		return 0;
+	block.epoch = *(volatile __u32 *)&current_epoch;
+	pool_open(&key, &block);
+	return 0;
+}
+
+/* Sessions: 0 has the return called, 1 skips it. */
+SEC("uprobe")
+int pool_session(struct pt_regs *ctx)
+{
+	if (bpf_get_func_ip(ctx) != PT_REGS_IP(ctx)) {
+		pool_return(ctx);
+		return 0;
+	}
+	return !pool_enter();
+}
+
+SEC("uretprobe")
+int pool_exit(struct pt_regs *ctx)
+{
+	pool_return(ctx);
+	return 0;
+}
+
+/* ---- fork ---- */
+
+struct site_copy {
+	uf_image_id from, to;
+};
+
+/* The child's site with the stack of the parent's. */
+static __always_inline bool pool_site_of_child(__u32 site_i, uf_image_id image, __u32 *out)
+{
+	struct uf_site *site = bpf_map_lookup_elem(&sites, &site_i);
+	struct uf_site_key key = {.image = image};
+
+	if (!site)
+		return false;
+	if (site_of_heir(site_i, image, out))
+		return true;
+	key.stack_id = site->stack_id;
+	return site_new(&key, site->stack, UF_SITE_PYMALLOC, out);
+}
+
+/*
+ * Copies one pool of the parent's for the child. Unlike blocks, pools are few, and unlike blocks'
+ * theirs, a pool's end is seen in memory that each of the two has of its own.
+ */
+static long copy_pool(void *map, struct uf_block_key *key, __u32 *index, struct site_copy *copy)
+{
+	struct uf_block_key child_key = {.address = key->address};
+	struct uf_block block = {};
+	struct uf_pool *pool;
+	struct uf_site *site;
+	__u32 i = *index;
+	__u64 tenant;
+
+	if (key->image != copy->from)
+		return 0;
+	pool = bpf_map_lookup_elem(&pools, &i);
+	if (!pool)
+		return 0;
+	block.size_bytes = pool->bytes;
+	block.epoch = pool->epoch;
+	tenant = *(volatile __u64 *)&pool->tenant;
+	child_key.image = copy->to;
+	if (!tenant || !pool_site_of_child(UF_POOL_SITE(tenant), copy->to, &block.site) ||
+	    !pool_open(&child_key, &block))
+		return 0;
+	i = block.site;
+	site = bpf_map_lookup_elem(&sites, &i);
+	if (site) {
+		__sync_fetch_and_add(&site->inherited_bytes, block.size_bytes);
+		__sync_fetch_and_add(&site->inherited_cnt, 1);
+	}
+	return 0;
+}
+
+#endif

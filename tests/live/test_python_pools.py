@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
+"""Goal: memory of Python's small objects, which no allocator function is called for, is shown by the
+line that holds it, in pools, and goes from the report when the pools are empty."""
+
+import os
+import re
+
+import harness
+
+PYTHON = "/usr/bin/python3"
+PROGRAM = os.path.join(harness.ROOT, "tests", "programs", "py_pools.py")
+POOL = 16384
+POOL_HEADER = 48
+
+# Small objects and nothing else, with an allocator that has no pools.
+WITHOUT_POOLS = "kept = [float(i) for i in range(30011)]"
+
+
+def line_of(marker):
+    """Number of the line of the victim that is marked so."""
+    with open(PROGRAM, encoding="utf-8") as text:
+        return next(number for number, line in enumerate(text, 1)
+                    if re.search("# LINE: %s$" % marker, line))
+
+
+class PythonPools(harness.LiveTest):
+    """CPython's pools of small objects."""
+
+    def start_victim(self):
+        """At its first gate."""
+        return self.victim(None, PROGRAM, path=PYTHON)
+
+    def of_line(self, report, marker, pid=None):
+        """(live bytes, live pools) of the sites of a line."""
+        sites = []
+        for site in report["sites"]:
+            frames = [frame for frame in site["frames"] if frame["kind"] == "python"]
+            if (site["kind"] == "pymalloc" and frames and frames[0]["line"] == line_of(marker)
+                    and pid in (None, site["pid"])):
+                self.assertEqual(frames[0]["file"], PROGRAM)
+                self.assertEqual(frames[0]["function"], marker)
+                sites.append(site)
+        count, size = harness.sums(sites)
+        return size, count
+
+    def assert_kept(self, report, blocks_bytes, marker="keep", pid=None):
+        """What the line holds: within a pool or 10 % of what its objects take."""
+        live_bytes, live_count = self.of_line(report, marker, pid)
+        self.assertEqual(live_bytes, live_count * POOL)
+        expected = blocks_bytes * POOL / (POOL - POOL_HEADER)
+        self.assertLessEqual(abs(live_bytes - expected), max(POOL, expected / 10),
+                             harness.describe(report))
+
+    def assert_empty(self, report, marker, pid=None):
+        """What is left of a line's: a pool that others use as well."""
+        self.assertLessEqual(self.of_line(report, marker, pid)[1], 1, harness.describe(report))
+
+    def test_the_line_that_keeps_small_objects_is_told_from_the_one_that_does_not(self):
+        for mode in harness.ATTACH_MODES:
+            with self.attached_by(mode) as args:
+                victim = self.start_victim()
+                tool = self.unfreed("-p", victim.pid, *args)
+                kept, = victim.go("DONE keep")
+                churned, = victim.go("DONE churn")
+                report = tool.last_report()
+                self.assert_kept(report, kept)
+                self.assert_empty(report, "churn")
+                # Each of its two rounds opened pools for its objects, but for what was free in others.
+                opened = report["pymalloc_totals"]["alloc_count"]
+                self.assertGreater(opened, 0.98 * (kept + 2 * churned) / POOL)
+                self.assert_no_loss(report)
+                pools = [site for site in report["sites"] if site["kind"] == "pymalloc"]
+                totals = report["pymalloc_totals"]
+                self.assertEqual(harness.sums(pools), (totals["live_count"], totals["live_bytes"]))
+
+    def test_what_is_freed_goes_from_a_later_report(self):
+        victim = self.start_victim()
+        tool = self.unfreed("-p", victim.pid, interval="100ms")
+        kept, = victim.go("DONE keep")
+        self.assert_kept(tool.fresh_report(), kept)
+        victim.go("DONE churn")
+        victim.go("DONE clear")
+        self.assert_empty(tool.fresh_report(), "keep")
+        kept, = victim.go("DONE again")
+        report = tool.last_report()
+        self.assert_kept(report, kept)
+        self.assertGreater(report["pymalloc_totals"]["alloc_count"], 0.98 * 2 * kept / POOL)
+        self.assert_no_loss(report)
+
+    def test_ages_of_pools(self):
+        victim = self.start_victim()
+        tool = self.unfreed("-p", victim.pid, "--older", "400ms", interval="100ms")
+        kept, = victim.go("DONE keep")
+        self.assert_empty(tool.fresh_report(), "keep")
+        for _ in range(8):
+            report = tool.fresh_report()
+        self.assert_kept(report, kept)
+
+    def test_a_forked_child_has_copies_of_its_own(self):
+        for mode in harness.ATTACH_MODES:
+            with self.attached_by(mode) as args:
+                victim = self.start_victim()
+                tool = self.unfreed("-p", victim.pid, "--follow", *args, interval="100ms")
+                for phase in ("keep", "churn", "clear", "again"):
+                    said = victim.go("DONE " + phase)
+                kept, = said
+                child, = victim.go("DONE fork")
+                report = tool.fresh_report()
+                self.assert_kept(report, kept, pid=victim.pid)
+                self.assert_kept(report, kept, pid=child)
+                victim.go("CHILD cleared")
+                report = tool.fresh_report()
+                self.assert_kept(report, kept, pid=victim.pid)
+                self.assert_empty(report, "keep", pid=child)
+                victim.go("DONE parent")
+                report = tool.last_report()
+                self.assert_empty(report, "keep", pid=victim.pid)
+                self.assert_empty(report, "keep", pid=child)
+                self.assert_no_loss(report)
+
+    def test_without_pools_there_are_none(self):
+        env = dict(os.environ, PYTHONMALLOC="malloc")
+        report = harness.only_last(self.run_command(PYTHON, "-c", WITHOUT_POOLS, env=env))
+        self.assertEqual(report["pymalloc_totals"]["alloc_count"], 0)
+        self.assertEqual({site["kind"] for site in report["sites"]}, {"malloc"})
+
+    def test_sizes_that_are_not_wanted_are_not_recorded(self):
+        victim = self.start_victim()
+        tool = self.unfreed("-p", victim.pid, "--min-size", POOL + 1)
+        victim.go("DONE keep")
+        self.assertEqual(tool.last_report()["pymalloc_totals"]["alloc_count"], 0)

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/tracer_internal.h"
+
+struct uf_pool *tracer__pools(const struct tracer *tracer, uint32_t *cnt)
+{
+	*cnt = __atomic_load_n(&tracer->skel->bss->next_pool, __ATOMIC_ACQUIRE);
+	if (*cnt > UF_MAX_POOLS)
+		*cnt = UF_MAX_POOLS;
+	return tracer->pools;
+}
+
+static struct uf_block_key key_of(const struct uf_pool *pool)
+{
+	return (struct uf_block_key){.address = pool->address, .image = pool->image};
+}
+
+int tracer__free_pools(struct tracer *tracer, const bool *is_idle, uint32_t cnt, tracer_pool_fn fn,
+		       void *arg)
+{
+	int index = bpf_map__fd(tracer->skel->maps.pool_index), err;
+	int spares = bpf_map__fd(tracer->skel->maps.pool_spares);
+
+	/* As sites and stacks are (tracer_reclaim.c): unlinked, then everybody is waited for. */
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct uf_block_key key = key_of(&tracer->pools[i]);
+
+		if (is_idle[i])
+			bpf_map_delete_elem(index, &key);
+	}
+	err = tracer__synchronize(tracer);
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct uf_pool *pool = &tracer->pools[i];
+		struct uf_block_key key = key_of(pool);
+
+		if (!is_idle[i])
+			continue;
+		if (err || __atomic_load_n(&pool->tenant, __ATOMIC_ACQUIRE)) {
+			if (!bpf_map_update_elem(index, &key, &i, BPF_NOEXIST))
+				continue;
+			fn(arg, pool);
+		}
+		memset(pool, 0, sizeof(*pool));
+		bpf_map_update_elem(spares, NULL, &i, BPF_ANY);
+	}
+	return err;
+}
+
+bool tracer__pools_failed(struct tracer *tracer)
+{
+	if (!tracer->new_pool.link_cnt ||
+	    !__atomic_load_n(&tracer->skel->bss->pools_are_off, __ATOMIC_ACQUIRE))
+		return false;
+	tracer__detach(&tracer->new_pool);
+	return true;
+}
