@@ -19,7 +19,7 @@ import harness
 APP = "flask_app.py"
 PAGE = 4096 + 49      # a str of ASCII characters has a head of 49 bytes
 EXTENSION = 1009
-REQUESTS = {"page": 1009, "session": 503, "extension": 1013, "busy": 211}
+REQUESTS = {"page": 1009, "session": 503, "extension": 1013, "busy": 101}
 REQUESTS_A_CONNECTION = 7
 OLDER_S = 1
 

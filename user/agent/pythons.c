@@ -10,7 +10,9 @@
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "probe/elf_image.h"
+#include "python/code_copy.h"
 #include "python/code_object.h"
+#include "python/memory.h"
 #include "python/new_pool.h"
 #include "python/runtime.h"
 #include "target/mapping_log.h"
@@ -255,22 +257,39 @@ static void complete_linetable(struct python_code *code, pid_t pid)
 	free(bytes);
 }
 
-void pythons__add_code(struct pythons *pythons, const struct uf_python_code *copy)
+/* What the probe could not read, while the code object is still there. */
+static void complete_copy(const struct pythons *pythons, struct uf_python_code *copy)
 {
-	struct kept_code **bucket = bucket_of(pythons, copy->image, copy->address);
+	pid_t pid = copy->tgid;
+	const struct python_memory mem = {read_process, &pid};
+	struct uf_python_code again = *copy;
+	struct uf_python layout;
+
+	if (code_copy__is_whole(copy) || tracer__get_python(pythons->tracer, copy->image, &layout))
+		return;
+	if (!code_copy__read_again(&mem, &layout, &again) &&
+	    tracer__knows_code(pythons->tracer, copy->image, copy->address))
+		*copy = again;
+}
+
+void pythons__add_code(struct pythons *pythons, const struct uf_python_code *sent)
+{
+	struct kept_code **bucket = bucket_of(pythons, sent->image, sent->address);
 	struct kept_code *kept = calloc(1, sizeof(*kept));
+	struct uf_python_code copy = *sent;
 
 	if (!kept)
 		return; /* its frames have no names */
-	kept->code = python_code__new(copy);
+	complete_copy(pythons, &copy);
+	kept->code = python_code__new(&copy);
 	if (!kept->code) {
 		free(kept);
 		return;
 	}
-	complete_linetable(kept->code, copy->tgid);
-	kept->address = copy->address;
-	kept->image = copy->image;
-	kept->time_ns = copy->time_ns;
+	complete_linetable(kept->code, copy.tgid);
+	kept->address = copy.address;
+	kept->image = copy.image;
+	kept->time_ns = copy.time_ns;
 	kept->next = *bucket;
 	*bucket = kept;
 }

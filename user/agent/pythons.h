@@ -33,7 +33,7 @@ void pythons__look(struct pythons *pythons, struct tracees *tracees);
 bool pythons__is_waiting(const struct pythons *pythons);
 
 /* Keeps a code object that the probe sent; the latest of its address counts from then on. */
-void pythons__add_code(struct pythons *pythons, const struct uf_python_code *copy);
+void pythons__add_code(struct pythons *pythons, const struct uf_python_code *sent);
 /* Forgets an image's code objects. */
 void pythons__forget(struct pythons *pythons, uf_image_id image);
 

@@ -479,6 +479,25 @@ int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_f
 	return n < 0 ? n : 0;
 }
 
+int tracer__get_python(const struct tracer *tracer, uf_image_id image, struct uf_python *python)
+{
+	return bpf_map_lookup_elem(bpf_map__fd(tracer->skel->maps.pythons), &image, python)
+		       ? -errno
+		       : 0;
+}
+
+bool tracer__knows_code(const struct tracer *tracer, uf_image_id image, uint64_t address)
+{
+	const struct {
+		uint64_t address;
+		uf_image_id image;
+		uint32_t pad;
+	} key = {.address = address, .image = image};
+	uint8_t one;
+
+	return !bpf_map_lookup_elem(bpf_map__fd(tracer->skel->maps.known_codes), &key, &one);
+}
+
 int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf_python *python)
 {
 	if (bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.pythons), &image, python, BPF_ANY))

@@ -79,6 +79,10 @@ int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset);
 /* Watches for opened pools: CPython's allocate_from_new_pool() at a file offset, its entry or a place
  * that a return probe may stand at, in all targets. 0 or -errno. */
 int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset);
+/* An image's interpreter as the walk knows it. 0, -ENOENT or another -errno. */
+int tracer__get_python(const struct tracer *tracer, uf_image_id image, struct uf_python *python);
+/* Is the code object the one still that was sent last, as far as is known? */
+bool tracer__knows_code(const struct tracer *tracer, uf_image_id image, uint64_t address);
 /* Has the walk read an image's Python frames. 0 or -errno. */
 int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf_python *python);
 
