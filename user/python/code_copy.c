@@ -70,7 +70,7 @@ int code_copy__read_again(const struct python_memory *mem, const struct uf_pytho
 			  struct uf_python_code *copy)
 {
 	struct uf_python_code again = *copy;
-	uint32_t line;
+	uint32_t line = 0;
 	int err = python_memory__read_u32(mem, copy->address + layout->code_firstlineno, &line);
 
 	again.firstlineno = (int32_t)line;

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "render/application.h"
 #include "render/emit.h"
 #include "render/human.h"
 #include "render/render.h"
@@ -224,31 +225,71 @@ static uint32_t count_interpreter(const struct snapshot_site *site, uint32_t i)
 	return n;
 }
 
-/* Around Python frames the interpreter's own say little, and are many. JSON has them all. */
-static void put_frames(FILE *out, const struct snapshot_site *site)
+/* Of the interpreter's frames below the allocator, the first that says what is allocated. */
+static const char *allocating_function(const struct snapshot_site *site, uint32_t i, uint32_t n)
 {
-	bool has_python = false;
+	static const char *const allocators[] = {
+		"PyMem_", "_PyMem_", "PyObject_Malloc", "_PyObject_Malloc", "PyObject_Calloc",
+		"_PyObject_Calloc", "PyObject_Realloc", "_PyObject_Realloc", "pymalloc_",
+		"allocate_from_new_pool",
+	};
 
-	for (uint32_t i = 0; i < site->frame_cnt; i++)
-		has_python |= site->frames[i].kind == FRAME_PYTHON;
-	for (uint32_t i = 0; i < site->frame_cnt; i++) {
-		uint32_t n = has_python ? count_interpreter(site, i) : 0;
+	for (; n--; i++) {
+		const char *function = site->frames[i].function;
+		bool allocates = !*function;
+
+		for (size_t k = 0; k < sizeof(allocators) / sizeof(allocators[0]); k++)
+			allocates |= !strncmp(function, allocators[k], strlen(allocators[k]));
+		if (!allocates)
+			return function;
+	}
+	return "";
+}
+
+/* n frames from i on in one line. */
+static void put_interpreter(FILE *out, const struct snapshot_site *site, uint32_t i, uint32_t n)
+{
+	const char *function = i ? "" : allocating_function(site, i, n);
+
+	fprintf(out, "    ... %" PRIu32 " frames of the interpreter", n);
+	if (*function) {
+		fputs(": ", out);
+		emit__text(out, function, MAX_FUNCTION);
+	}
+	putc('\n', out);
+}
+
+/*
+ * Around Python frames the interpreter's own say little, and are many; so are the framework's and
+ * the server's that called the application. JSON has them all.
+ */
+static void put_frames(FILE *out, const struct snapshot_site *site, const struct application *app)
+{
+	uint32_t cnt = app->is_known ? app->outermost + 1 : site->frame_cnt;
+
+	if (cnt + 1 >= site->frame_cnt)
+		cnt = site->frame_cnt;
+	for (uint32_t i = 0; i < cnt; i++) {
+		uint32_t n = app->has_python ? count_interpreter(site, i) : 0;
 
 		if (n < 2) {
 			put_frame(out, &site->frames[i], i);
 			continue;
 		}
-		fprintf(out, "    ... %" PRIu32 " frames of the interpreter\n", n);
+		put_interpreter(out, site, i, n);
 		i += n - 1;
 	}
+	if (cnt < site->frame_cnt)
+		fprintf(out, "    ... %" PRIu32 " frames of libraries and the interpreter\n",
+			site->frame_cnt - cnt);
 }
 
-static void put_stack(FILE *out, const struct snapshot_site *site)
+static void put_stack(FILE *out, const struct snapshot_site *site, const struct application *app)
 {
 	uint32_t cnt = site->frames ? site->frame_cnt : 0;
 
 	if (cnt)
-		put_frames(out, site);
+		put_frames(out, site, app);
 	if (!cnt)
 		fputs("    (no stack)\n", out);
 	if (!*site->stack_end || (cnt && strcmp(site->stack_end, "complete") == 0))
@@ -274,6 +315,7 @@ static void put_verdict(FILE *out, const struct snapshot_site *site)
 static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
 {
 	const struct snapshot_site *site = &snap->sites[index];
+	const struct application app = application__find(site);
 
 	fprintf(out, "\n%2" PRIu32 ". ", index + 1);
 	if (site->kind == SITE_PYMALLOC)
@@ -287,13 +329,19 @@ static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
 	else
 		fprintf(out, "pid %" PRIu32 " ", site->pid);
 	emit__text(out, site->comm, MAX_NAME);
+	if (app.has_python) {
+		fputs("\n    in ", out);
+		put_function(out, &site->frames[app.innermost]);
+		putc(' ', out);
+		put_place(out, &site->frames[app.innermost]);
+	}
 	fprintf(out, "\n    oldest %s", DURATION(site->oldest_s));
 	if (!isnan(site->growth_bytes_per_s))
 		fprintf(out, ", growth %s", human__rate(site->growth_bytes_per_s).text);
 	fprintf(out, "; %s allocated, %s freed\n", COUNT(site->alloc_count),
 		COUNT(site->free_count));
 	put_verdict(out, site);
-	put_stack(out, site);
+	put_stack(out, site, &app);
 }
 
 /* Says what was attached and seen: "no leak" and "saw nothing" must not look alike. */
