@@ -22,8 +22,8 @@
  * probed as any other. Nothing here touches a thread's pending calls.
  */
 
-/* The pool's size, 0 if address is not a pool's only block. */
-static __always_inline __u32 pool_bytes_if_new(__u64 address, __u32 pool_bytes)
+/* The size class of the pool that address is the only block of; -1: it is not. */
+static __always_inline int pool_class_if_new(__u64 address, __u32 pool_bytes)
 {
 	__u64 at = address & -(__u64)pool_bytes;
 	struct uf_pool_header header;
@@ -31,12 +31,12 @@ static __always_inline __u32 pool_bytes_if_new(__u64 address, __u32 pool_bytes)
 
 	if (bpf_probe_read_user(&header, sizeof(header), (void *)at) || header.block_cnt != 1 ||
 	    header.size_class >= UF_POOL_SIZE_CLASSES || offset < sizeof(header))
-		return 0;
+		return -1;
 	block_bytes = UF_POOL_BLOCK_BYTES(&header);
 	if (header.max_next_offset + block_bytes != pool_bytes || header.next_offset > pool_bytes ||
 	    (offset - sizeof(header)) % block_bytes)
-		return 0;
-	return pool_bytes;
+		return -1;
+	return header.size_class;
 }
 
 /* An index for a pool that has none. False: there is no room (counted). */
@@ -78,7 +78,7 @@ static __always_inline void pool_debit(const struct uf_pool *pool, __u64 tenant)
 __u64 next_pool_serial;
 
 /* Charges the pool at key to block's site, in place of whoever had it before. True: it is. */
-__noinline int pool_open(struct uf_block_key *at, struct uf_block *opened)
+__noinline int pool_open(struct uf_block_key *at, struct uf_block *opened, __u32 size_class)
 {
 	struct uf_block_key key;
 	struct uf_pool *pool;
@@ -105,6 +105,7 @@ __noinline int pool_open(struct uf_block_key *at, struct uf_block *opened)
 		pool_debit(pool, tenant);
 	pool->bytes = block.size_bytes;
 	pool->epoch = block.epoch;
+	pool->size_class = size_class;
 	site_add_block(&block);
 	tenant = __sync_fetch_and_add(&next_pool_serial, 1);
 	__sync_lock_test_and_set(&pool->tenant, UF_POOL_TENANT(block.site, tenant));
@@ -136,6 +137,7 @@ static __noinline int pool_return(struct pt_regs *ctx)
 	struct thread_state *thread;
 	struct uf_block_key key = {};
 	struct uf_block block = {};
+	int size_class;
 
 	if (!result || !pool_enter())
 		return 0;
@@ -144,10 +146,13 @@ static __noinline int pool_return(struct pt_regs *ctx)
 		return 0;
 	stats_add(event_cnt, 1);
 	/* 3.10 and later have pools of 16 KiB, unless built without the radix tree of arenas. */
-	block.size_bytes = pool_bytes_if_new(result, 16384);
-	if (!block.size_bytes)
-		block.size_bytes = pool_bytes_if_new(result, 4096);
-	if (!block.size_bytes) {
+	block.size_bytes = 16384;
+	size_class = pool_class_if_new(result, 16384);
+	if (size_class < 0) {
+		block.size_bytes = 4096;
+		size_class = pool_class_if_new(result, 4096);
+	}
+	if (size_class < 0) {
 		pool_is_unsound();
 		return 0;
 	}
@@ -162,7 +167,7 @@ static __noinline int pool_return(struct pt_regs *ctx)
 	    !site_here(ctx, thread, key.image, UF_SITE_PYMALLOC, &block.site))
 		return 0;
 	block.epoch = *(volatile __u32 *)&current_epoch;
-	pool_open(&key, &block);
+	pool_open(&key, &block, size_class);
 	return 0;
 }
 
@@ -227,7 +232,7 @@ static long copy_pool(void *map, struct uf_block_key *key, __u32 *index, struct 
 	tenant = *(volatile __u64 *)&pool->tenant;
 	child_key.image = copy->to;
 	if (!tenant || !pool_site_of_child(UF_POOL_SITE(tenant), copy->to, &block.site) ||
-	    !pool_open(&child_key, &block))
+	    !pool_open(&child_key, &block, pool->size_class))
 		return 0;
 	i = block.site;
 	site = bpf_map_lookup_elem(&sites, &i);

@@ -15,6 +15,7 @@
  *   live        live blocks, fork's heritage
  *   alloc       the allocator's probes
  *   pool        CPython's pools of small objects
+ *   pool_fault  the same where the function that opens them is not known
  *   process     fork, exec, exit, signals
  *   vma_iter    the executable mappings of a process
  *
@@ -54,6 +55,7 @@
 #include "live.bpf.h"
 #include "alloc.bpf.h"
 #include "pool.bpf.h"
+#include "pool_fault.bpf.h"
 #include "process.bpf.h"
 #include "vma_iter.bpf.h"
 

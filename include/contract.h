@@ -254,8 +254,8 @@ enum uf_loss {
 /*
  * A pool of CPython's small objects: its memory is charged to the site that opened it, which is its
  * tenant until the pool is found empty (user/agent/pools.c) or opened again. Whoever takes the tenant
- * out, atomically, debits its site. Tenants are numbered, so that none is taken for another; bytes
- * and epoch are the tenant's and are written before it.
+ * out, atomically, debits its site. Tenants are numbered, so that none is taken for another; the rest
+ * is the tenant's and is written before it.
  */
 struct uf_pool {
 	__u64 address;  /* 0: unused */
@@ -263,7 +263,7 @@ struct uf_pool {
 	uf_image_id image;
 	__u32 bytes;
 	__u32 epoch;    /* of the opening */
-	__u32 pad;
+	__u32 size_class; /* of the pool's blocks */
 };
 
 #define UF_POOL_SITE_BITS 24

@@ -182,7 +182,7 @@ static bool make_parts(struct agent *agent)
 			   "with CAP_PERFMON", strerror(errno));
 		return false;
 	}
-	agent->pythons = pythons__new(agent->tracer, agent->mappings);
+	agent->pythons = pythons__new(agent->tracer, agent->mappings, agent->unwinder);
 	agent->pools = pools__new(agent->tracer, agent->tracees);
 	if (!agent->pythons || !agent->pools) {
 		agent__say(agent, -1, "out of memory");

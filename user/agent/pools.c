@@ -87,6 +87,13 @@ static int read_headers(struct pools *pools, uint32_t first)
 	return (size_t)n / sizeof(*pools->headers);
 }
 
+/* With blocks of another size it is another pool by now, whose opening was not seen, or not yet. */
+static bool is_still_open(const struct uf_pool *pool, const struct uf_pool_header *header)
+{
+	return python_pool__is_in_use(header, pool->bytes) &&
+	       header->size_class == pool->size_class;
+}
+
 static void look_at_batch(struct pools *pools)
 {
 	for (uint32_t first = 0; first < pools->cnt;) {
@@ -96,7 +103,7 @@ static void look_at_batch(struct pools *pools)
 		if (n < 0)
 			break;
 		for (uint32_t i = first; i < first + n; i++)
-			if (!python_pool__is_in_use(&pools->headers[i], pools->batch[i]->bytes))
+			if (!is_still_open(pools->batch[i], &pools->headers[i]))
 				take(pools, pools->batch[i], pools->tenants[i]);
 		first += n;
 		/* The call ends at the first one that is unmapped. */

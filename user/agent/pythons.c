@@ -9,6 +9,7 @@
 
 #include "agent/tracees.h"
 #include "agent/tracer.h"
+#include "agent/unwinder.h"
 #include "probe/elf_image.h"
 #include "python/code_copy.h"
 #include "python/code_object.h"
@@ -29,11 +30,13 @@ struct kept_code {
 struct pythons {
 	struct tracer *tracer;
 	const struct mapping_log *mappings;
+	struct unwinder *unwinder;
 	struct kept_code *buckets[BUCKETS];
 	bool is_waiting;
 };
 
-struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *mappings)
+struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *mappings,
+			     struct unwinder *unwinder)
 {
 	struct pythons *pythons = calloc(1, sizeof(*pythons));
 
@@ -41,6 +44,7 @@ struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *ma
 		return NULL;
 	pythons->tracer = tracer;
 	pythons->mappings = mappings;
+	pythons->unwinder = unwinder;
 	return pythons;
 }
 
@@ -174,21 +178,43 @@ static int probe_new_pool(struct pythons *pythons, pid_t pid, const struct mappi
 	return err;
 }
 
-/* Small objects: pools opened from now on are seen. */
-static void watch_new_pool(struct pythons *pythons, struct tracee *tracee,
-			   const struct mapping *mapping, const char *version)
+/* Pools have had 16 KiB since 3.10. */
+static uint32_t pool_bytes(uint32_t version_hex)
+{
+	return version_hex < 0x030a0000 ? 4096 : 16384;
+}
+
+/*
+ * Small objects: pools opened from now on are seen, by the function that opens them or, where it is
+ * not found, by page faults.
+ */
+static void watch_pools(struct pythons *pythons, struct tracee *tracee,
+			const struct mapping *mapping, struct uf_python *layout)
 {
 	struct mapped_file *file = mapping->file;
+	int err;
 
 	if (!file->pool_probe_is_tried) {
 		file->pool_probe_is_tried = true;
 		file->pool_probe_err = probe_new_pool(pythons, tracee->pid, mapping);
 	}
-	if (file->pool_probe_err)
+	err = file->pool_probe_err ? tracer__attach_pool_fault(pythons->tracer) : 0;
+	if (err)
 		snprintf(tracee->python_note, sizeof(tracee->python_note),
-			 "Python %s: objects of up to 512 bytes are not traced: %s", version,
+			 "Python's objects of up to 512 bytes are not traced: %s",
 			 file->pool_probe_err == -ENOENT ? "the function that opens pools is not found"
 							 : strerror(-file->pool_probe_err));
+	else if (file->pool_probe_err)
+		snprintf(tracee->python_note, sizeof(tracee->python_note),
+			 "Python's objects of up to 512 bytes are seen by page faults: only in memory "
+			 "that was not used before");
+	if (err || !file->pool_probe_err)
+		return;
+	/* A fault interrupts anywhere, not only at calls. Without them the stacks are cut. */
+	unwinder__add_file(pythons->unwinder, file, true);
+	layout->fault_code_start = mapping->start;
+	layout->fault_code_end = mapping->end;
+	layout->fault_pool_bytes = pool_bytes(layout->version_hex);
 }
 
 /* False: to be looked at again. */
@@ -207,14 +233,14 @@ static bool look_at(struct pythons *pythons, struct tracee *tracee)
 	case PYTHON_FOUND:
 		runtime.layout.eval_file = mapping->file->number;
 		err = watch_code_dealloc(pythons, tracee->pid, runtime.code_dealloc_address);
-		if (!err)
+		if (!err) {
+			watch_pools(pythons, tracee, mapping, &runtime.layout);
 			err = tracer__set_python(pythons->tracer, tracee->image, &runtime.layout);
+		}
 		if (err)
 			snprintf(tracee->python_note, sizeof(tracee->python_note),
 				 "Python %s frames unavailable: cannot watch code objects (%s)",
 				 runtime.version, strerror(-err));
-		else
-			watch_new_pool(pythons, tracee, mapping, runtime.version);
 		return true;
 	case PYTHON_UNAVAILABLE:
 		snprintf(tracee->python_note, sizeof(tracee->python_note), "%s", runtime.why);

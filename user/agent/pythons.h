@@ -17,9 +17,11 @@ struct pythons;
 struct mapping_log;
 struct tracees;
 struct tracer;
+struct unwinder;
 
 /* All borrowed. NULL with errno ENOMEM. */
-struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *mappings);
+struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *mappings,
+			     struct unwinder *unwinder);
 /* Takes NULL. */
 void pythons__free(struct pythons *pythons);
 

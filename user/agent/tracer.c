@@ -50,6 +50,7 @@ static void configure_programs(struct tracer *tracer)
 	set_attach_type(skel->progs.python_code_freed, tracer->mode, false);
 	bpf_program__set_autoload(skel->progs.pool_session, session);
 	bpf_program__set_autoload(skel->progs.pool_exit, !session);
+	bpf_program__set_autoload(skel->progs.pool_fault, false);
 	set_attach_type(skel->progs.pool_session, tracer->mode, true);
 	set_attach_type(skel->progs.pool_exit, tracer->mode, false);
 }
@@ -206,6 +207,7 @@ void tracer__free(struct tracer *tracer)
 		munmap(tracer->pools, tracer->pools_size);
 	for (size_t i = 0; i < sizeof(tracer->process_links) / sizeof(tracer->process_links[0]); i++)
 		bpf_link__destroy(tracer->process_links[i]);
+	unfreed_bpf__destroy(tracer->fault_skel);
 	ring_buffer__free(tracer->events);
 	if (tracer->sites)
 		munmap(tracer->sites, tracer->sites_size);

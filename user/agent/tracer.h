@@ -83,6 +83,9 @@ int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset);
 int tracer__get_python(const struct tracer *tracer, uf_image_id image, struct uf_python *python);
 /* Is the code object the one still that was sent last, as far as is known? */
 bool tracer__knows_code(const struct tracer *tracer, uf_image_id image, uint64_t address);
+/* Watches for opened pools by page faults, in all images whose uf_python says where. 0 or -errno:
+ * -ESRCH where the kernel has no such tracepoint. */
+int tracer__attach_pool_fault(struct tracer *tracer);
 /* Has the walk read an image's Python frames. 0 or -errno. */
 int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf_python *python);
 

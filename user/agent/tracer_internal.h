@@ -36,6 +36,7 @@ struct tracer {
 	struct probed_file files[UF_MAX_FILES];
 	struct probed_file python; /* code_dealloc() of all interpreters */
 	struct probed_file new_pool; /* their allocate_from_new_pool() */
+	struct unfreed_bpf *fault_skel; /* NULL until needed: the same maps, and pool_fault */
 	struct uf_pool *pools;
 	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;

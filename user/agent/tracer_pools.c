@@ -51,6 +51,53 @@ int tracer__free_pools(struct tracer *tracer, const bool *is_idle, uint32_t cnt,
 	return err;
 }
 
+/* Gives the maps of one object to another that is not loaded yet. */
+static int share_maps(struct bpf_object *from, struct bpf_object *to)
+{
+	struct bpf_map *map;
+	int err = 0;
+
+	bpf_object__for_each_map(map, to)
+	{
+		struct bpf_map *shared = bpf_object__find_map_by_name(from, bpf_map__name(map));
+
+		if (!err)
+			err = shared ? bpf_map__reuse_fd(map, bpf_map__fd(shared)) : -ENOENT;
+	}
+	return err;
+}
+
+/*
+ * Programs cannot be added to a loaded object, and this one would cost everybody a tenth of a
+ * second for the few that need it: so it is loaded by itself, over the same maps.
+ */
+int tracer__attach_pool_fault(struct tracer *tracer)
+{
+	struct bpf_program *program;
+	struct unfreed_bpf *skel;
+	int err;
+
+	if (tracer->fault_skel)
+		return 0;
+	skel = unfreed_bpf__open();
+	if (!skel)
+		return -errno;
+	bpf_object__for_each_program(program, skel->obj)
+		bpf_program__set_autoload(program, program == skel->progs.pool_fault);
+	err = share_maps(tracer->skel->obj, skel->obj);
+	if (!err)
+		err = unfreed_bpf__load(skel);
+	if (!err) {
+		skel->links.pool_fault = bpf_program__attach(skel->progs.pool_fault);
+		err = skel->links.pool_fault ? 0 : -errno;
+	}
+	if (err)
+		unfreed_bpf__destroy(skel);
+	else
+		tracer->fault_skel = skel;
+	return err;
+}
+
 bool tracer__pools_failed(struct tracer *tracer)
 {
 	if (!tracer->new_pool.link_cnt ||

@@ -8,6 +8,7 @@
  *	unfreed  2024-05-01T12:00:00.123Z  after 35.0s
  *	  pid 4242 leaky, rss 14.1 MiB
  *	live       1.2 MiB in 1,009 blocks at 2 sites
+ *	           of these 48.0 KiB in 3 pools of Python's small objects at 1 site
  *	allocated  2.4 MiB in 2,018 blocks since the start, freed 1.2 MiB in 1,009 blocks
  *	events     3,027; 12 frees of older blocks
  *
