@@ -34,7 +34,7 @@ def keep_page(number):
 @app.route("/session/<int:number>")
 def keep_session(number):
     """Keeps small objects: instances and dicts."""
-    for i in range(10):
+    for i in range(199):
         SESSIONS.append(Session(number))  # LINE: session
         SESSIONS.append({"number": number, "i": i})  # LINE: dict
     return "kept"
