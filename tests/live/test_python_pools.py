@@ -12,6 +12,10 @@ PROGRAM = os.path.join(harness.ROOT, "tests", "programs", "py_pools.py")
 POOL = 16384
 POOL_HEADER = 48
 
+# movl $0xffff,0x24(%rax) and movl $0xfffe,0x24(%rax)
+MARKS_UNUSED = b"\xc7\x40\x24\xff\xff\0\0"
+MARKS_OTHERWISE = b"\xc7\x40\x24\xfe\xff\0\0"
+
 # Small objects and nothing else, with an allocator that has no pools.
 WITHOUT_POOLS = "kept = [float(i) for i in range(30011)]"
 
@@ -117,6 +121,34 @@ class PythonPools(harness.LiveTest):
                 self.assert_empty(report, "keep", pid=victim.pid)
                 self.assert_empty(report, "keep", pid=child)
                 self.assert_no_loss(report)
+
+    def python_without_the_function(self):
+        """A copy of the interpreter in which the function that opens pools is not recognised: it marks
+        pools that were never used by another number, which does as well."""
+        with open(PYTHON, "rb") as file:
+            code = file.read()
+        if code.count(MARKS_UNUSED) != 1:
+            self.skipTest(f"{PYTHON} is not the build that this test knows how to change")
+        path = os.path.join(self.folder, "python3.11")
+        with open(path, "wb") as file:
+            file.write(code.replace(MARKS_UNUSED, MARKS_OTHERWISE))
+        os.chmod(path, 0o755)
+        return path
+
+    def test_where_the_function_is_not_found_page_faults_tell(self):
+        env = dict(os.environ, PYTHONHOME="/usr")
+        victim = self.victim(None, PROGRAM, path=self.python_without_the_function(), env=env)
+        tool = self.unfreed("-p", victim.pid, interval="100ms")
+        kept, = victim.go("DONE keep")
+        report = tool.fresh_report()
+        self.assertIn("page faults", report["targets"][0]["note"])
+        self.assert_kept(report, kept)
+        self.assert_empty(report, "churn")
+        victim.go("DONE churn")
+        victim.go("DONE clear")
+        report = tool.last_report()
+        self.assert_empty(report, "keep")
+        self.assert_no_loss(report)
 
     def test_without_pools_there_are_none(self):
         env = dict(os.environ, PYTHONMALLOC="malloc")
