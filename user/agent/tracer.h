@@ -70,6 +70,8 @@ int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_f
 
 /* Watches for freed code objects: the function at a file offset, in all targets. 0 or -errno. */
 int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset);
+/* Loads what tracer__attach_new_pool needs, where a Python is about to run. 0 or -errno. */
+int tracer__load_pools(struct tracer *tracer);
 /* Watches for opened pools: CPython's allocate_from_new_pool() at a file offset, its entry or a place
  * that a return probe may stand at, in all targets. 0 or -errno. */
 int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset);

@@ -68,34 +68,80 @@ static int share_maps(struct bpf_object *from, struct bpf_object *to)
 }
 
 /*
- * Programs cannot be added to a loaded object, and this one would cost everybody a tenth of a
- * second for the few that need it: so it is loaded by itself, over the same maps.
+ * Programs cannot be added to a loaded object, and these would cost everybody who traces no Python
+ * half as much again to load: so they are loaded by themselves, over the same maps. NULL with errno.
  */
+static struct unfreed_bpf *load_again(struct tracer *tracer,
+				      struct bpf_program *(*choose)(struct unfreed_bpf *skel,
+								    enum attach_mode mode))
+{
+	struct unfreed_bpf *skel = unfreed_bpf__open();
+	struct bpf_program *program;
+	int err;
+
+	if (!skel)
+		return NULL;
+	bpf_object__for_each_program(program, skel->obj)
+		bpf_program__set_autoload(program, program == choose(skel, tracer->mode));
+	tracer__set_attach_type(skel->progs.pool_session, tracer->mode, true);
+	tracer__set_attach_type(skel->progs.pool_exit, tracer->mode, false);
+	err = share_maps(tracer->skel->obj, skel->obj);
+	if (!err)
+		err = unfreed_bpf__load(skel);
+	if (!err)
+		return skel;
+	unfreed_bpf__destroy(skel);
+	errno = -err;
+	return NULL;
+}
+
+static struct bpf_program *new_pool_program(struct unfreed_bpf *skel, enum attach_mode mode)
+{
+	return mode == ATTACH_SESSION ? skel->progs.pool_session : skel->progs.pool_exit;
+}
+
+static struct bpf_program *fault_program(struct unfreed_bpf *skel, enum attach_mode mode)
+{
+	(void)mode;
+	return skel->progs.pool_fault;
+}
+
+int tracer__load_pools(struct tracer *tracer)
+{
+	if (!tracer->pool_skel)
+		tracer->pool_skel = load_again(tracer, new_pool_program);
+	return tracer->pool_skel ? 0 : -errno;
+}
+
+int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset)
+{
+	int err = tracer__load_pools(tracer);
+
+	if (err)
+		return err;
+	return tracer__attach_place(tracer, &tracer->new_pool,
+				    new_pool_program(tracer->pool_skel, tracer->mode),
+				    tracer->mode != ATTACH_SESSION, fd, offset);
+}
+
 int tracer__attach_pool_fault(struct tracer *tracer)
 {
-	struct bpf_program *program;
 	struct unfreed_bpf *skel;
 	int err;
 
 	if (tracer->fault_skel)
 		return 0;
-	skel = unfreed_bpf__open();
+	skel = load_again(tracer, fault_program);
 	if (!skel)
 		return -errno;
-	bpf_object__for_each_program(program, skel->obj)
-		bpf_program__set_autoload(program, program == skel->progs.pool_fault);
-	err = share_maps(tracer->skel->obj, skel->obj);
-	if (!err)
-		err = unfreed_bpf__load(skel);
-	if (!err) {
-		skel->links.pool_fault = bpf_program__attach(skel->progs.pool_fault);
-		err = skel->links.pool_fault ? 0 : -errno;
-	}
-	if (err)
+	skel->links.pool_fault = bpf_program__attach(skel->progs.pool_fault);
+	if (!skel->links.pool_fault) {
+		err = -errno;
 		unfreed_bpf__destroy(skel);
-	else
-		tracer->fault_skel = skel;
-	return err;
+		return err;
+	}
+	tracer->fault_skel = skel;
+	return 0;
 }
 
 bool tracer__pools_failed(struct tracer *tracer)
