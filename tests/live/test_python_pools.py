@@ -12,6 +12,14 @@ PROGRAM = os.path.join(harness.ROOT, "tests", "programs", "py_pools.py")
 POOL = 16384
 POOL_HEADER = 48
 
+# Begun when the interpreter has been found for sure, over before any report.
+SHORT = """
+import time
+class Row: __slots__ = tuple("column%d" % i for i in range(16))
+time.sleep(0.5)
+rows = [Row() for _ in range(20011)]
+"""
+
 # Changes to CPython's allocate_from_new_pool() that it runs as well with. Pools that were never used
 # are marked by another number, by which the function is not recognised any more:
 # movl $0xffff,0x24(%rax).
@@ -124,6 +132,15 @@ class PythonPools(harness.LiveTest):
                 self.assert_empty(report, "keep", pid=victim.pid)
                 self.assert_empty(report, "keep", pid=child)
                 self.assert_no_loss(report)
+
+    def test_what_the_interpreter_frees_at_its_end_is_seen(self):
+        result = self.run_command(PYTHON, "-c", SHORT)
+        report = harness.only_last(result)
+        # There was no report before.
+        self.assertEqual(len(result.reports), 1)
+        opened = report["pymalloc_totals"]["alloc_count"]
+        self.assertGreater(opened, 20011 * 160 / POOL)
+        self.assertLess(report["pymalloc_totals"]["live_count"], opened / 5)
 
     def changed_victim(self, change):
         """The victim, at its first gate, run by a copy of the interpreter with one instruction changed."""

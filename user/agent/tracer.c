@@ -50,6 +50,7 @@ static void configure_programs(struct tracer *tracer)
 	/* Python's own, when there is one (tracer_pools.c). */
 	bpf_program__set_autoload(skel->progs.pool_session, false);
 	bpf_program__set_autoload(skel->progs.pool_exit, false);
+	bpf_program__set_autoload(skel->progs.pools_at_exit, false);
 	bpf_program__set_autoload(skel->progs.pool_fault, false);
 }
 

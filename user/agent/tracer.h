@@ -75,6 +75,9 @@ int tracer__load_pools(struct tracer *tracer);
 /* Watches for opened pools: CPython's allocate_from_new_pool() at a file offset, its entry or a place
  * that a return probe may stand at, in all targets. 0 or -errno. */
 int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset);
+/* Has pools looked at when a Python calls the function at a file offset, _exit(), in all targets. 0 or
+ * -errno. */
+int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset);
 /* Watches for opened pools by page faults, in all images whose uf_python says where. 0 or -errno:
  * -ESRCH where the kernel has no such tracepoint. */
 int tracer__attach_pool_fault(struct tracer *tracer);

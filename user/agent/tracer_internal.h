@@ -34,7 +34,7 @@ struct tracer {
 	uint64_t *chunks[UF_MAX_CHUNKS]; /* mapped; NULL: not made yet */
 	int first_chunk_fd;              /* -1: not made yet */
 	struct probed_file files[UF_MAX_FILES];
-	struct probed_file python; /* code_dealloc() of all interpreters */
+	struct probed_file python; /* code_dealloc() of all interpreters, _exit() of their libcs */
 	struct probed_file new_pool; /* their allocate_from_new_pool() */
 	/* NULL until needed: programs for Python's pools over the same maps. */
 	struct unfreed_bpf *pool_skel, *fault_skel;

@@ -67,50 +67,58 @@ static int share_maps(struct bpf_object *from, struct bpf_object *to)
 	return err;
 }
 
+/* Loads the programs that are marked, over the same maps. Frees skel on failure. 0 or -errno. */
+static int load_marked(struct tracer *tracer, struct unfreed_bpf *skel)
+{
+	int err = share_maps(tracer->skel->obj, skel->obj);
+
+	if (!err)
+		err = unfreed_bpf__load(skel);
+	if (err)
+		unfreed_bpf__destroy(skel);
+	return err;
+}
+
 /*
  * Programs cannot be added to a loaded object, and these would cost everybody who traces no Python
- * half as much again to load: so they are loaded by themselves, over the same maps. NULL with errno.
+ * a good part more to load: so they are loaded by themselves. NULL with errno.
  */
-static struct unfreed_bpf *load_again(struct tracer *tracer,
-				      struct bpf_program *(*choose)(struct unfreed_bpf *skel,
-								    enum attach_mode mode))
+static struct unfreed_bpf *open_again(void)
 {
 	struct unfreed_bpf *skel = unfreed_bpf__open();
 	struct bpf_program *program;
-	int err;
 
-	if (!skel)
-		return NULL;
-	bpf_object__for_each_program(program, skel->obj)
-		bpf_program__set_autoload(program, program == choose(skel, tracer->mode));
-	tracer__set_attach_type(skel->progs.pool_session, tracer->mode, true);
-	tracer__set_attach_type(skel->progs.pool_exit, tracer->mode, false);
-	err = share_maps(tracer->skel->obj, skel->obj);
-	if (!err)
-		err = unfreed_bpf__load(skel);
-	if (!err)
-		return skel;
-	unfreed_bpf__destroy(skel);
-	errno = -err;
-	return NULL;
+	if (skel)
+		bpf_object__for_each_program(program, skel->obj)
+			bpf_program__set_autoload(program, false);
+	return skel;
 }
 
-static struct bpf_program *new_pool_program(struct unfreed_bpf *skel, enum attach_mode mode)
+static struct bpf_program *new_pool_program(const struct tracer *tracer, struct unfreed_bpf *skel)
 {
-	return mode == ATTACH_SESSION ? skel->progs.pool_session : skel->progs.pool_exit;
-}
-
-static struct bpf_program *fault_program(struct unfreed_bpf *skel, enum attach_mode mode)
-{
-	(void)mode;
-	return skel->progs.pool_fault;
+	return tracer->mode == ATTACH_SESSION ? skel->progs.pool_session : skel->progs.pool_exit;
 }
 
 int tracer__load_pools(struct tracer *tracer)
 {
-	if (!tracer->pool_skel)
-		tracer->pool_skel = load_again(tracer, new_pool_program);
-	return tracer->pool_skel ? 0 : -errno;
+	struct bpf_program *program;
+	struct unfreed_bpf *skel;
+	int err;
+
+	if (tracer->pool_skel)
+		return 0;
+	skel = open_again();
+	if (!skel)
+		return -errno;
+	program = new_pool_program(tracer, skel);
+	bpf_program__set_autoload(program, true);
+	tracer__set_attach_type(program, tracer->mode, tracer->mode == ATTACH_SESSION);
+	bpf_program__set_autoload(skel->progs.pools_at_exit, true);
+	tracer__set_attach_type(skel->progs.pools_at_exit, tracer->mode, false);
+	err = load_marked(tracer, skel);
+	if (!err)
+		tracer->pool_skel = skel;
+	return err;
 }
 
 int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset)
@@ -120,8 +128,18 @@ int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset)
 	if (err)
 		return err;
 	return tracer__attach_place(tracer, &tracer->new_pool,
-				    new_pool_program(tracer->pool_skel, tracer->mode),
+				    new_pool_program(tracer, tracer->pool_skel),
 				    tracer->mode != ATTACH_SESSION, fd, offset);
+}
+
+int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset)
+{
+	int err = tracer__load_pools(tracer);
+
+	if (err)
+		return err;
+	return tracer__attach_place(tracer, &tracer->python, tracer->pool_skel->progs.pools_at_exit,
+				    false, fd, offset);
 }
 
 int tracer__attach_pool_fault(struct tracer *tracer)
@@ -131,9 +149,13 @@ int tracer__attach_pool_fault(struct tracer *tracer)
 
 	if (tracer->fault_skel)
 		return 0;
-	skel = load_again(tracer, fault_program);
+	skel = open_again();
 	if (!skel)
 		return -errno;
+	bpf_program__set_autoload(skel->progs.pool_fault, true);
+	err = load_marked(tracer, skel);
+	if (err)
+		return err;
 	skel->links.pool_fault = bpf_program__attach(skel->progs.pool_fault);
 	if (!skel->links.pool_fault) {
 		err = -errno;
