@@ -189,6 +189,69 @@ int pool_exit(struct pt_regs *ctx)
 	return 0;
 }
 
+/* The size class of the pool at address if it is in use; -1: it is not, or none. */
+static __always_inline int pool_class_if_used(__u64 address, __u32 pool_bytes)
+{
+	struct uf_pool_header header;
+	__u32 block_bytes;
+
+	if (bpf_probe_read_user(&header, sizeof(header), (void *)address) ||
+	    header.size_class >= UF_POOL_SIZE_CLASSES || !header.block_cnt)
+		return -1;
+	block_bytes = UF_POOL_BLOCK_BYTES(&header);
+	if (header.max_next_offset + block_bytes != pool_bytes || header.next_offset > pool_bytes ||
+	    header.block_cnt > pool_bytes / block_bytes)
+		return -1;
+	return header.size_class;
+}
+
+/* ---- exit ---- */
+
+struct pool_look {
+	uf_image_id image;
+};
+
+/* As user/agent/pools.c looks. */
+static long look_at_pool(void *map, struct uf_block_key *key, __u32 *index, struct pool_look *look)
+{
+	struct uf_pool *pool, seen;
+	__u32 i = *index;
+
+	if (key->image != look->image)
+		return 0;
+	pool = bpf_map_lookup_elem(&pools, &i);
+	if (!pool)
+		return 0;
+	seen.tenant = *(volatile __u64 *)&pool->tenant;
+	if (!seen.tenant)
+		return 0;
+	seen.bytes = pool->bytes;
+	seen.epoch = pool->epoch;
+	if (pool_class_if_used(key->address, seen.bytes) == (int)pool->size_class)
+		return 0;
+	if (__sync_val_compare_and_swap(&pool->tenant, seen.tenant, 0) == seen.tenant)
+		pool_debit(&seen, seen.tenant);
+	return 0;
+}
+
+/*
+ * At _exit(): the last moment at which the pools of a process that ends in good order can be looked
+ * at. The interpreter has freed what it frees by then, and nobody has seen it.
+ */
+SEC("uprobe")
+int pools_at_exit(struct pt_regs *ctx)
+{
+	struct uf_process *process = current_process();
+	struct pool_look look = {};
+
+	if (!process)
+		return 0;
+	look.image = process->image;
+	if (bpf_map_lookup_elem(&pythons, &look.image))
+		bpf_for_each_map_elem(&pool_index, look_at_pool, &look, 0);
+	return 0;
+}
+
 /* ---- fork ---- */
 
 struct site_copy {

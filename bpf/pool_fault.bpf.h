@@ -19,22 +19,6 @@
 #define FAULT_PRESENT 1 /* in the error code: the page is there, but may not be written */
 #define FAULT_WRITE   2
 
-/* The size class of the pool at address if it is in use; -1: it is not, or none. */
-static __always_inline int pool_class_if_used(__u64 address, __u32 pool_bytes)
-{
-	struct uf_pool_header header;
-	__u32 block_bytes;
-
-	if (bpf_probe_read_user(&header, sizeof(header), (void *)address) ||
-	    header.size_class >= UF_POOL_SIZE_CLASSES || !header.block_cnt)
-		return -1;
-	block_bytes = UF_POOL_BLOCK_BYTES(&header);
-	if (header.max_next_offset + block_bytes != pool_bytes || header.next_offset > pool_bytes ||
-	    header.block_cnt > pool_bytes / block_bytes)
-		return -1;
-	return header.size_class;
-}
-
 /* A pool that is charged already came back from swap, or was moved to another node. */
 static __always_inline bool is_charged(const struct uf_block_key *key)
 {

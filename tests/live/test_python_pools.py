@@ -12,6 +12,21 @@ PROGRAM = os.path.join(harness.ROOT, "tests", "programs", "py_pools.py")
 POOL = 16384
 POOL_HEADER = 48
 
+# Begun when the interpreter has been found for sure, over before any report.
+SHORT = """
+import time
+class Row: __slots__ = tuple("column%d" % i for i in range(16))
+time.sleep(0.5)
+rows = [Row() for _ in range(20011)]
+"""
+
+# Changes to CPython's allocate_from_new_pool() that it runs as well with. Pools that were never used
+# are marked by another number, by which the function is not recognised any more:
+# movl $0xffff,0x24(%rax).
+MARKS_OTHERWISE = (b"\xc7\x40\x24\xff\xff\0\0", b"\xc7\x40\x24\xfe\xff\0\0")
+# Pools are used up to 12 KiB, which no pool is known to be: lea 0x30(%rax),%rbx; mov $0x4000,%ecx.
+USES_LESS = (b"\x48\x8d\x58\x30\xb9\0\x40\0\0", b"\x48\x8d\x58\x30\xb9\0\x30\0\0")
+
 # Small objects and nothing else, with an allocator that has no pools.
 WITHOUT_POOLS = "kept = [float(i) for i in range(30011)]"
 
@@ -117,6 +132,56 @@ class PythonPools(harness.LiveTest):
                 self.assert_empty(report, "keep", pid=victim.pid)
                 self.assert_empty(report, "keep", pid=child)
                 self.assert_no_loss(report)
+
+    def test_what_the_interpreter_frees_at_its_end_is_seen(self):
+        result = self.run_command(PYTHON, "-c", SHORT)
+        report = harness.only_last(result)
+        # There was no report before.
+        self.assertEqual(len(result.reports), 1)
+        opened = report["pymalloc_totals"]["alloc_count"]
+        self.assertGreater(opened, 20011 * 160 / POOL)
+        self.assertLess(report["pymalloc_totals"]["live_count"], opened / 5)
+
+    def changed_victim(self, change):
+        """The victim, at its first gate, run by a copy of the interpreter with one instruction changed."""
+        before, after = change
+        with open(PYTHON, "rb") as file:
+            code = file.read()
+        if code.count(before) != 1:
+            self.skipTest(f"{PYTHON} is not the build that this test knows how to change")
+        path = os.path.join(self.folder, "python3.11")
+        with open(path, "wb") as file:
+            file.write(code.replace(before, after))
+        os.chmod(path, 0o755)
+        return self.victim(None, PROGRAM, path=path, env=dict(os.environ, PYTHONHOME="/usr"))
+
+    def test_where_the_function_is_not_found_page_faults_tell(self):
+        victim = self.changed_victim(MARKS_OTHERWISE)
+        tool = self.unfreed("-p", victim.pid, interval="100ms")
+        kept, = victim.go("DONE keep")
+        report = tool.fresh_report()
+        self.assertIn("page faults", report["targets"][0]["note"])
+        self.assert_kept(report, kept)
+        self.assert_empty(report, "churn")
+        victim.go("DONE churn")
+        victim.go("DONE clear")
+        report = tool.last_report()
+        self.assert_empty(report, "keep")
+        self.assert_no_loss(report)
+
+    def test_what_is_no_pool_as_known_is_not_believed(self):
+        victim = self.changed_victim(USES_LESS)
+        tool = self.unfreed("-p", victim.pid, interval="100ms")
+        victim.go("DONE keep")
+        tool.fresh_report()
+        victim.go("DONE churn")
+        result = tool.stop()
+        report = harness.only_last(result)
+        self.assertEqual(report["pymalloc_totals"]["alloc_count"], 0)
+        # The probe gives up before it has cost much, and is taken out.
+        self.assertLess(abs(report["losses"]["pool_unsound"] - 65), 8)
+        self.assertIn("small objects are not traced from here on", result.stderr)
+        victim.go("DONE clear")
 
     def test_without_pools_there_are_none(self):
         env = dict(os.environ, PYTHONMALLOC="malloc")

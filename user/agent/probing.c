@@ -175,6 +175,16 @@ static void add_table(struct agent *agent, struct mapped_file *file, bool all_ro
 		agent__say(agent, 1, "no unwind table for %s: %s", file->path, strerror(-err));
 }
 
+/* An interpreter? What takes long is done before it runs; what fails is said when it is needed. */
+static bool prepare_for_python(struct agent *agent, int fd)
+{
+	bool may_be = python_file__may_be_python(fd);
+
+	if (may_be)
+		tracer__load_pools(agent->tracer);
+	return may_be;
+}
+
 void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 {
 	struct agent *agent = arg;
@@ -186,7 +196,7 @@ void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 	/* The table first: a probe may be hit at once. Dropped ones are built again. */
 	add_table(agent, file, false);
 	if (!file->examined && file->fd >= 0)
-		file->may_be_python = python_file__may_be_python(file->fd);
+		file->may_be_python = prepare_for_python(agent, file->fd);
 	/* At first the mappings are only listed: the stack walk must be ready before any probe. */
 	if (file->examined || agent->is_listing)
 		return;
@@ -319,6 +329,7 @@ static void probe_command_file(void *arg, const char *path)
 
 	if (fd < 0)
 		return;
+	prepare_for_python(agent, fd);
 	n = probe_fd(agent, fd, path, mapped_prefix(agent), true);
 	if (n < 0)
 		say_failure(agent, path, n);

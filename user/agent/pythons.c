@@ -178,6 +178,43 @@ static int probe_new_pool(struct pythons *pythons, pid_t pid, const struct mappi
 	return err;
 }
 
+static bool has_allocator(const struct mapped_file *file)
+{
+	return file->has_probes;
+}
+
+static int find_exit(const struct elf_symbol *symbol, void *arg)
+{
+	uint64_t *offset = arg;
+
+	if (strcmp(symbol->name, "_exit"))
+		return 0;
+	*offset = symbol->file_offset;
+	return 1;
+}
+
+/*
+ * Without it, what an ended process had is as of the last report. The libc has an allocator, too: once
+ * that is probed it is known. False: to be tried again.
+ */
+static bool watch_exit(struct pythons *pythons, pid_t pid)
+{
+	const struct mapping *mapping = mapping_log__first(pythons->mappings, pid, has_allocator);
+	struct elf_image *image;
+	uint64_t offset;
+
+	if (!mapping)
+		return false;
+	if (mapping->file->exit_probe_is_tried)
+		return true;
+	mapping->file->exit_probe_is_tried = true;
+	image = elf_image__open_fd(mapping->file->fd);
+	if (image && elf_image__for_each_function(image, find_exit, &offset) == 1)
+		tracer__attach_exit(pythons->tracer, mapping->file->fd, offset);
+	elf_image__free(image);
+	return true;
+}
+
 /* Pools have had 16 KiB since 3.10. */
 static uint32_t pool_bytes(uint32_t version_hex)
 {
@@ -208,6 +245,7 @@ static void watch_pools(struct pythons *pythons, struct tracee *tracee,
 		snprintf(tracee->python_note, sizeof(tracee->python_note),
 			 "Python's objects of up to 512 bytes are seen by page faults: only in memory "
 			 "that was not used before");
+	tracee->python_wants_exit = !err;
 	if (err || !file->pool_probe_err)
 		return;
 	/* A fault interrupts anywhere, not only at calls. Without them the stacks are cut. */
@@ -256,10 +294,12 @@ void pythons__look(struct pythons *pythons, struct tracees *tracees)
 	pythons->is_waiting = false;
 	for (struct tracee *tracee = tracees__first(tracees); tracee; tracee = tracee->next) {
 		/* Until it executes, a launched process is a copy of ourselves. */
-		if (tracee->python_is_known || tracee->has_ended || tracee->is_dropped ||
-		    tracee->waits_exec)
+		if (tracee->has_ended || tracee->is_dropped || tracee->waits_exec)
 			continue;
-		tracee->python_is_known = look_at(pythons, tracee);
+		if (!tracee->python_is_known)
+			tracee->python_is_known = look_at(pythons, tracee);
+		if (tracee->python_wants_exit)
+			tracee->python_wants_exit = !watch_exit(pythons, tracee->pid);
 	}
 }
 

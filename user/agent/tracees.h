@@ -19,8 +19,9 @@ struct tracee {
 	char exe[4096];
 	char cgroup[4096];
 	char note[256];      /* what a reader of the report must know; "" */
-	char python_note[160]; /* why there are no Python frames; "" */
+	char python_note[160]; /* why there are no Python frames, or not all pools; "" */
 	bool python_is_known;  /* its interpreter was looked for, with a result */
+	bool python_wants_exit; /* its libc's _exit() is to be probed, once it is known */
 	bool waits_exec;     /* launched, not yet executing its command */
 	bool has_allocator;  /* a file with probes is mapped */
 	bool has_ended;      /* by exit: reported once more */

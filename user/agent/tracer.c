@@ -26,7 +26,7 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 	return vfprintf(stderr, format, args);
 }
 
-static void set_attach_type(struct bpf_program *prog, enum attach_mode mode, bool is_session)
+void tracer__set_attach_type(struct bpf_program *prog, enum attach_mode mode, bool is_session)
 {
 	if (mode == ATTACH_PERF)
 		return;
@@ -43,16 +43,16 @@ static void configure_programs(struct tracer *tracer)
 	bpf_program__set_autoload(skel->progs.alloc_session, session);
 	bpf_program__set_autoload(skel->progs.alloc_entry, !session);
 	bpf_program__set_autoload(skel->progs.alloc_exit, !session);
-	set_attach_type(skel->progs.alloc_session, tracer->mode, true);
-	set_attach_type(skel->progs.alloc_entry, tracer->mode, false);
-	set_attach_type(skel->progs.alloc_exit, tracer->mode, false);
-	set_attach_type(skel->progs.free_entry, tracer->mode, false);
-	set_attach_type(skel->progs.python_code_freed, tracer->mode, false);
-	bpf_program__set_autoload(skel->progs.pool_session, session);
-	bpf_program__set_autoload(skel->progs.pool_exit, !session);
+	tracer__set_attach_type(skel->progs.alloc_session, tracer->mode, true);
+	tracer__set_attach_type(skel->progs.alloc_entry, tracer->mode, false);
+	tracer__set_attach_type(skel->progs.alloc_exit, tracer->mode, false);
+	tracer__set_attach_type(skel->progs.free_entry, tracer->mode, false);
+	tracer__set_attach_type(skel->progs.python_code_freed, tracer->mode, false);
+	/* Python's own, when there is one (tracer_pools.c). */
+	bpf_program__set_autoload(skel->progs.pool_session, false);
+	bpf_program__set_autoload(skel->progs.pool_exit, false);
+	bpf_program__set_autoload(skel->progs.pools_at_exit, false);
 	bpf_program__set_autoload(skel->progs.pool_fault, false);
-	set_attach_type(skel->progs.pool_session, tracer->mode, true);
-	set_attach_type(skel->progs.pool_exit, tracer->mode, false);
 }
 
 static int configure_maps(struct tracer *tracer)
@@ -207,6 +207,7 @@ void tracer__free(struct tracer *tracer)
 		munmap(tracer->pools, tracer->pools_size);
 	for (size_t i = 0; i < sizeof(tracer->process_links) / sizeof(tracer->process_links[0]); i++)
 		bpf_link__destroy(tracer->process_links[i]);
+	unfreed_bpf__destroy(tracer->pool_skel);
 	unfreed_bpf__destroy(tracer->fault_skel);
 	ring_buffer__free(tracer->events);
 	if (tracer->sites)
@@ -278,7 +279,7 @@ static int attach_program(struct tracer *tracer, struct probed_file *file,
 			  const struct uprobe_places *places)
 {
 	bool is_session = prog == tracer->skel->progs.alloc_session ||
-			  prog == tracer->skel->progs.pool_session;
+			  (tracer->pool_skel && prog == tracer->pool_skel->progs.pool_session);
 	int type = is_session ? UPROBE_ATTACH_SESSION : UPROBE_ATTACH_MULTI;
 	uint32_t new_cnt = tracer->mode == ATTACH_PERF ? 2 * places->cnt : 1;
 	int fd, err;
@@ -372,9 +373,8 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	return err;
 }
 
-/* One place of an interpreter, in all targets. */
-static int attach_place(struct tracer *tracer, struct probed_file *links,
-			const struct bpf_program *prog, bool is_return, int fd, uint64_t offset)
+int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
+			 const struct bpf_program *prog, bool is_return, int fd, uint64_t offset)
 {
 	const uint64_t cookie = 0;
 	struct uprobe_places places = {.offsets = &offset, .cookies = &cookie, .cnt = 1};
@@ -395,18 +395,8 @@ static int attach_place(struct tracer *tracer, struct probed_file *links,
 
 int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset)
 {
-	return attach_place(tracer, &tracer->python, tracer->skel->progs.python_code_freed, false,
-			    fd, offset);
-}
-
-int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset)
-{
-	struct unfreed_bpf *skel = tracer->skel;
-	bool is_session = tracer->mode == ATTACH_SESSION;
-
-	return attach_place(tracer, &tracer->new_pool,
-			    is_session ? skel->progs.pool_session : skel->progs.pool_exit,
-			    !is_session, fd, offset);
+	return tracer__attach_place(tracer, &tracer->python, tracer->skel->progs.python_code_freed,
+				    false, fd, offset);
 }
 
 const char *tracer__mode(const struct tracer *tracer)

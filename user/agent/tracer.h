@@ -76,6 +76,8 @@ int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_f
 
 /* Watches for freed code objects: the function at a file offset, in all targets. 0 or -errno. */
 int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset);
+/* Loads what tracer__attach_new_pool needs, where a Python is about to run. 0 or -errno. */
+int tracer__load_pools(struct tracer *tracer);
 /* Watches for opened pools: CPython's allocate_from_new_pool() at a file offset, its entry or a place
  * that a return probe may stand at, in all targets. 0 or -errno. */
 int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset);
@@ -83,6 +85,9 @@ int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset);
 int tracer__get_python(const struct tracer *tracer, uf_image_id image, struct uf_python *python);
 /* Is the code object the one still that was sent last, as far as is known? */
 bool tracer__knows_code(const struct tracer *tracer, uf_image_id image, uint64_t address);
+/* Has pools looked at when a Python calls the function at a file offset, _exit(), in all targets. 0 or
+ * -errno. */
+int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset);
 /* Watches for opened pools by page faults, in all images whose uf_python says where. 0 or -errno:
  * -ESRCH where the kernel has no such tracepoint. */
 int tracer__attach_pool_fault(struct tracer *tracer);

@@ -34,9 +34,10 @@ struct tracer {
 	uint64_t *chunks[UF_MAX_CHUNKS]; /* mapped; NULL: not made yet */
 	int first_chunk_fd;              /* -1: not made yet */
 	struct probed_file files[UF_MAX_FILES];
-	struct probed_file python; /* code_dealloc() of all interpreters */
+	struct probed_file python; /* code_dealloc() of all interpreters, _exit() of their libcs */
 	struct probed_file new_pool; /* their allocate_from_new_pool() */
-	struct unfreed_bpf *fault_skel; /* NULL until needed: the same maps, and pool_fault */
+	/* NULL until needed: programs for Python's pools over the same maps. */
+	struct unfreed_bpf *pool_skel, *fault_skel;
 	struct uf_pool *pools;
 	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;
@@ -44,6 +45,11 @@ struct tracer {
 	struct uf_stats *cpu_stats; /* scratch, one a CPU */
 };
 
+/* Before loading: how a program is going to be attached. */
+void tracer__set_attach_type(struct bpf_program *prog, enum attach_mode mode, bool is_session);
+/* Attaches to one place of an interpreter's file, in all targets. 0 or -errno. */
+int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
+			 const struct bpf_program *prog, bool is_return, int fd, uint64_t offset);
 /* Takes the probes of a file out. */
 void tracer__detach(struct probed_file *file);
 

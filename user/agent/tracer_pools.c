@@ -67,35 +67,103 @@ static int share_maps(struct bpf_object *from, struct bpf_object *to)
 	return err;
 }
 
+/* Loads the programs that are marked, over the same maps. Frees skel on failure. 0 or -errno. */
+static int load_marked(struct tracer *tracer, struct unfreed_bpf *skel)
+{
+	int err = share_maps(tracer->skel->obj, skel->obj);
+
+	if (!err)
+		err = unfreed_bpf__load(skel);
+	if (err)
+		unfreed_bpf__destroy(skel);
+	return err;
+}
+
 /*
- * Programs cannot be added to a loaded object, and this one would cost everybody a tenth of a
- * second for the few that need it: so it is loaded by itself, over the same maps.
+ * Programs cannot be added to a loaded object, and these would cost everybody who traces no Python
+ * a good part more to load: so they are loaded by themselves. NULL with errno.
  */
-int tracer__attach_pool_fault(struct tracer *tracer)
+static struct unfreed_bpf *open_again(void)
+{
+	struct unfreed_bpf *skel = unfreed_bpf__open();
+	struct bpf_program *program;
+
+	if (skel)
+		bpf_object__for_each_program(program, skel->obj)
+			bpf_program__set_autoload(program, false);
+	return skel;
+}
+
+static struct bpf_program *new_pool_program(const struct tracer *tracer, struct unfreed_bpf *skel)
+{
+	return tracer->mode == ATTACH_SESSION ? skel->progs.pool_session : skel->progs.pool_exit;
+}
+
+int tracer__load_pools(struct tracer *tracer)
 {
 	struct bpf_program *program;
 	struct unfreed_bpf *skel;
 	int err;
 
-	if (tracer->fault_skel)
+	if (tracer->pool_skel)
 		return 0;
-	skel = unfreed_bpf__open();
+	skel = open_again();
 	if (!skel)
 		return -errno;
-	bpf_object__for_each_program(program, skel->obj)
-		bpf_program__set_autoload(program, program == skel->progs.pool_fault);
-	err = share_maps(tracer->skel->obj, skel->obj);
+	program = new_pool_program(tracer, skel);
+	bpf_program__set_autoload(program, true);
+	tracer__set_attach_type(program, tracer->mode, tracer->mode == ATTACH_SESSION);
+	bpf_program__set_autoload(skel->progs.pools_at_exit, true);
+	tracer__set_attach_type(skel->progs.pools_at_exit, tracer->mode, false);
+	err = load_marked(tracer, skel);
 	if (!err)
-		err = unfreed_bpf__load(skel);
-	if (!err) {
-		skel->links.pool_fault = bpf_program__attach(skel->progs.pool_fault);
-		err = skel->links.pool_fault ? 0 : -errno;
-	}
-	if (err)
-		unfreed_bpf__destroy(skel);
-	else
-		tracer->fault_skel = skel;
+		tracer->pool_skel = skel;
 	return err;
+}
+
+int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset)
+{
+	int err = tracer__load_pools(tracer);
+
+	if (err)
+		return err;
+	return tracer__attach_place(tracer, &tracer->new_pool,
+				    new_pool_program(tracer, tracer->pool_skel),
+				    tracer->mode != ATTACH_SESSION, fd, offset);
+}
+
+int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset)
+{
+	int err = tracer__load_pools(tracer);
+
+	if (err)
+		return err;
+	return tracer__attach_place(tracer, &tracer->python, tracer->pool_skel->progs.pools_at_exit,
+				    false, fd, offset);
+}
+
+int tracer__attach_pool_fault(struct tracer *tracer)
+{
+	struct unfreed_bpf *skel;
+	int err;
+
+	if (tracer->fault_skel)
+		return 0;
+	skel = open_again();
+	if (!skel)
+		return -errno;
+	bpf_program__set_autoload(skel->progs.pool_fault, true);
+	err = load_marked(tracer, skel);
+	if (err)
+		return err;
+	skel->links.pool_fault = bpf_program__attach(skel->progs.pool_fault);
+	if (!skel->links.pool_fault) {
+		err = -errno;
+		unfreed_bpf__destroy(skel);
+		return err;
+	}
+	tracer->fault_skel = skel;
+	return 0;
 }
 
 bool tracer__pools_failed(struct tracer *tracer)
