@@ -115,7 +115,7 @@ class PythonPools(harness.LiveTest):
         for mode in harness.ATTACH_MODES:
             with self.attached_by(mode) as args:
                 victim = self.start_victim()
-                tool = self.unfreed("-p", victim.pid, "--follow", *args, interval="100ms")
+                tool = self.unfreed("-p", victim.pid, "--follow", "--per-process", *args, interval="100ms")
                 for phase in ("keep", "churn", "clear", "again"):
                     said = victim.go("DONE " + phase)
                 kept, = said
