@@ -92,6 +92,16 @@ static struct tracee **pid_bucket(const struct tracees *tracees, pid_t pid)
 	return (struct tracee **)&tracees->by_pid[(uint32_t)pid & (BUCKETS - 1)];
 }
 
+void tracee__inherit(struct tracee *tracee, const struct tracee *parent)
+{
+	if (!tracee->comm[0])
+		memcpy(tracee->comm, parent->comm, sizeof(tracee->comm));
+	if (!*tracee->exe)
+		set_text(&tracee->exe, parent->exe);
+	if (!*tracee->cgroup)
+		set_text(&tracee->cgroup, parent->cgroup);
+}
+
 struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pid)
 {
 	struct tracee **bucket, *tracee = calloc(1, sizeof(*tracee));
