@@ -9,15 +9,21 @@
 
 struct tracees {
 	struct tracee *first, **last_next;
+	struct containers *containers;
 };
 
 struct tracees *tracees__new(void)
 {
 	struct tracees *tracees = calloc(1, sizeof(*tracees));
 
-	if (tracees)
-		tracees->last_next = &tracees->first;
-	return tracees;
+	if (!tracees)
+		return NULL;
+	tracees->last_next = &tracees->first;
+	tracees->containers = containers__new(NULL, NULL);
+	if (tracees->containers)
+		return tracees;
+	free(tracees);
+	return NULL;
 }
 
 void tracees__free(struct tracees *tracees)
@@ -30,6 +36,7 @@ void tracees__free(struct tracees *tracees)
 		tracees->first = tracee->next;
 		free(tracee);
 	}
+	containers__free(tracees->containers);
 	free(tracees);
 }
 
@@ -47,7 +54,20 @@ static void read_comm(struct tracee *tracee)
 	fclose(file);
 }
 
-void tracee__refresh(struct tracee *tracee)
+static void read_container(struct tracees *tracees, struct tracee *tracee)
+{
+	const struct container *container = containers__of(tracees->containers, tracee->pid);
+
+	if (!container)
+		return;
+	container__label(container, tracee->container, sizeof(tracee->container));
+	strcpy(tracee->container_id, container->id);
+	strcpy(tracee->pod, container->pod);
+	strcpy(tracee->pod_namespace, container->pod_namespace);
+	strcpy(tracee->unit, container->unit);
+}
+
+void tracee__refresh(struct tracees *tracees, struct tracee *tracee)
 {
 	char text[sizeof(tracee->exe)];
 
@@ -57,6 +77,7 @@ void tracee__refresh(struct tracee *tracee)
 		memcpy(tracee->exe, text, sizeof(text));
 	if (proc_info__cgroup(tracee->pid, text, sizeof(text))[0])
 		memcpy(tracee->cgroup, text, sizeof(text));
+	read_container(tracees, tracee);
 }
 
 struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pid)
@@ -67,7 +88,7 @@ struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pi
 		return NULL;
 	tracee->image = image;
 	tracee->pid = pid;
-	tracee__refresh(tracee);
+	tracee__refresh(tracees, tracee);
 	*tracees->last_next = tracee;
 	tracees->last_next = &tracee->next;
 	return tracee;
@@ -109,6 +130,11 @@ void tracees__remove(struct tracees *tracees, uf_image_id image)
 	if (!*link)
 		tracees->last_next = link;
 	free(tracee);
+}
+
+struct containers *tracees__containers(const struct tracees *tracees)
+{
+	return tracees->containers;
 }
 
 uint32_t tracees__running_cnt(const struct tracees *tracees)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "contract.h"
+#include "target/container.h"
 
 /*
  * The traced processes: one entry an image, from its start until its last
@@ -18,6 +19,10 @@ struct tracee {
 	char comm[64];
 	char exe[4096];
 	char cgroup[4096];
+	char container[2 * CONTAINER_TEXT_SIZE]; /* what it is called: container__label; "" */
+	char container_id[CONTAINER_TEXT_SIZE];
+	char pod[CONTAINER_TEXT_SIZE], pod_namespace[CONTAINER_TEXT_SIZE];
+	char unit[CONTAINER_TEXT_SIZE];
 	char note[256];      /* what a reader of the report must know; "" */
 	char python_note[160]; /* why there are no Python frames; "" */
 	bool python_is_known;  /* its interpreter was looked for, with a result */
@@ -48,7 +53,9 @@ struct tracee *tracees__first(const struct tracees *tracees);
 void tracees__remove(struct tracees *tracees, uf_image_id image);
 /* Images that run. */
 uint32_t tracees__running_cnt(const struct tracees *tracees);
-/* Reads comm, exe and cgroup again. */
-void tracee__refresh(struct tracee *tracee);
+/* Reads comm, exe, cgroup and container again. */
+void tracee__refresh(struct tracees *tracees, struct tracee *tracee);
+/* The containers that they are in; theirs. */
+struct containers *tracees__containers(const struct tracees *tracees);
 
 #endif
