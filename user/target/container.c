@@ -615,6 +615,7 @@ enum fit {
 	FIT_PREFIX,
 	FIT_OUTER,
 	FIT_EXACT,
+	FIT_ID, /* a container may be called as another's id is */
 };
 
 static bool is_prefix_of_hash(const char *id, const char *text)
@@ -643,6 +644,8 @@ static enum fit fit(const struct container *container, const char *text)
 
 	if (!container->runtime[0] || !text[0])
 		return FIT_NONE;
+	if (!is_nested && !strcmp(container->id, text))
+		return FIT_ID;
 	if (is_qualified(container, text))
 		return FIT_EXACT;
 	if (is_nested &&

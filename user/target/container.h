@@ -69,8 +69,8 @@ bool container__matches(const struct container *container, const char *text);
 bool container__is_in(const struct container *container, const struct container *which);
 
 /*
- * The one container that text names, as Docker decides: who has exactly that name or id goes before
- * those whose id begins so. 0; -ENOENT: none; -ENOTUNIQ: several; or another -errno.
+ * The one container that text names, as Docker decides: who has exactly that id goes before who has
+ * that name, and both before those whose id begins so. 0; -ENOENT: none; -ENOTUNIQ: several; or another -errno.
  */
 int containers__find(struct containers *containers, const char *text, struct container *found);
 /* The same among those given: 0, -ENOENT or -ENOTUNIQ. */
