@@ -463,6 +463,26 @@ START_TEST(foreign_pids_and_mounts_are_a_container)
 }
 END_TEST
 
+START_TEST(where_pid_1_is_closed_to_us_we_are_the_host)
+{
+	char path[PATH_MAX];
+
+	put_process(10, "0::/x\n", HOST_NS, HOST_NS);
+	put_process(11, "0::/x\n", HOST_NS + 1, HOST_NS + 1);
+	snprintf(path, sizeof(path), "rm -r '%s/proc/1'; cp -a '%s/proc/10' '%s/proc/self'", test_dir,
+		 test_dir, test_dir);
+	ck_assert_int_eq(system(path), 0);
+	start();
+	check(10, "", "", "");
+	check(11, "namespace", "pidns-4026531837", "pidns-4026531837");
+	/* Nothing is known of it. */
+	snprintf(path, sizeof(path), "rm -r '%s/proc/self'", test_dir);
+	ck_assert_int_eq(system(path), 0);
+	start();
+	check(11, "", "", "");
+}
+END_TEST
+
 START_TEST(the_line_that_tells_of_a_container_counts)
 {
 	put_docker("var/lib/docker", A, "web");
@@ -896,6 +916,7 @@ int main(void)
 	tcase_add_test(tcase, a_user_cannot_lead_elsewhere);
 	tcase_add_test(tcase, services_and_plain_processes_are_in_no_container);
 	tcase_add_test(tcase, foreign_pids_and_mounts_are_a_container);
+	tcase_add_test(tcase, where_pid_1_is_closed_to_us_we_are_the_host);
 	tcase_add_test(tcase, the_line_that_tells_of_a_container_counts);
 	tcase_add_test(tcase, what_is_nested_has_no_name_from_outside);
 	tcase_add_test(tcase, in_a_container_ourselves_the_inner_ones_have_names);

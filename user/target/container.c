@@ -30,7 +30,8 @@ struct placement {
 	size_t len;
 	struct cgroup_path path; /* of the line that says most */
 	const char *path_text;
-	char pid_ns[32];         /* "pid:[4026531836]"; "" if not looked at, unknown or the host's */
+	/* "pid:[4026531836]" if it and the mount namespace are foreign; else, or if unknown, "" */
+	char pid_ns[32];
 };
 
 struct kept {
@@ -89,16 +90,37 @@ static ssize_t read_proc(const struct containers *containers, pid_t pid, const c
 	return n < 0 ? n : (ssize_t)len;
 }
 
-/* "pid:[4026531836]"; "" if unknown. */
-static void read_namespace(const struct containers *containers, pid_t pid, const char *name,
-			   char buf[static 32])
+static void read_namespace_of(const struct containers *containers, const char *process,
+			      const char *name, char buf[static 32])
 {
 	char path[PATH_MAX];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "%s/%d/ns/%s", containers->proc, (int)pid, name);
+	snprintf(path, sizeof(path), "%s/%s/ns/%s", containers->proc, process, name);
 	n = readlink(path, buf, 31);
 	buf[n > 0 ? n : 0] = 0;
+}
+
+/* "pid:[4026531836]"; "" if unknown. */
+static void read_namespace(const struct containers *containers, pid_t pid, const char *name,
+			   char buf[static 32])
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	read_namespace_of(containers, text, name, buf);
+}
+
+/* Pid 1's, which may be closed to us: then our own, which are the same unless we are in a container
+ * ourselves. */
+static void read_host_namespaces(struct containers *containers)
+{
+	static const char *const processes[] = {"1", "self"};
+
+	for (int i = 0; i < 2 && !containers->host_mnt_ns[0]; i++) {
+		read_namespace_of(containers, processes[i], "pid", containers->host_pid_ns);
+		read_namespace_of(containers, processes[i], "mnt", containers->host_mnt_ns);
+	}
 }
 
 /* Clock ticks from boot to the start of a process; 0 if unknown. */
@@ -182,7 +204,7 @@ static int placement__read(struct placement *at, const struct containers *contai
 		if (at->text[i] == '\n')
 			at->text[i] = 0;
 	choose_line(at);
-	if (at->path.container_cnt)
+	if (at->path.container_cnt || !containers->host_mnt_ns[0])
 		return 0;
 	read_namespace(containers, pid, "pid", at->pid_ns);
 	if (!strcmp(at->pid_ns, containers->host_pid_ns))
@@ -500,8 +522,7 @@ struct containers *containers__new(const char *root, const char *proc)
 			strcpy(containers->own_id, path->containers[path->container_cnt - 1].id);
 	}
 	placement__release(&at);
-	read_namespace(containers, 1, "pid", containers->host_pid_ns);
-	read_namespace(containers, 1, "mnt", containers->host_mnt_ns);
+	read_host_namespaces(containers);
 	return containers;
 }
 
