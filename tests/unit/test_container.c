@@ -110,7 +110,7 @@ static void tear_down(void)
 
 static const struct container *of(pid_t pid)
 {
-	const struct container *container = containers__of(containers, pid);
+	const struct container *container = containers__of(containers, pid, NULL, 0);
 
 	ck_assert_ptr_nonnull(container);
 	return container;
@@ -450,7 +450,7 @@ START_TEST(services_and_plain_processes_are_in_no_container)
 	ck_assert_str_eq(of(10)->unit, "nginx.service");
 	for (pid_t pid = 11; pid <= 15; pid++)
 		check(pid, "", "", "");
-	ck_assert_ptr_null(containers__of(containers, 99));
+	ck_assert_ptr_null(containers__of(containers, 99, NULL, 0));
 	ck_assert_int_eq(errno, ESRCH);
 }
 END_TEST
@@ -485,10 +485,28 @@ END_TEST
 
 START_TEST(the_line_that_tells_of_a_container_counts)
 {
+	char path[PATH_MAX], small[5];
+
 	put_docker("var/lib/docker", A, "web");
 	put_process(10, "5:pids:/system.slice/docker.service\n4:memory:/docker/" A
 		    "\n0::/system.slice/containerd.service\n", HOST_NS + 1, HOST_NS + 1);
 	check(10, "docker", A, "web");
+	containers__of(containers, 10, path, sizeof(path));
+	ck_assert_str_eq(path, "/docker/" A);
+	containers__of(containers, 10, small, sizeof(small));
+	ck_assert_str_eq(small, "/doc");
+	put_process(11, "2:cpu:/\n1:name=systemd:/a.service\n0::/\n", HOST_NS, HOST_NS);
+	put_process(12, "1:name=systemd:/a.service\n0::/b.service\n", HOST_NS, HOST_NS);
+	put_process(13, "1:name=systemd:/\n0::/\n", HOST_NS, HOST_NS);
+	containers__of(containers, 11, path, sizeof(path));
+	ck_assert_str_eq(path, "/a.service");
+	ck_assert_str_eq(of(11)->unit, "a.service");
+	containers__of(containers, 12, path, sizeof(path));
+	ck_assert_str_eq(path, "/b.service");
+	containers__of(containers, 13, path, sizeof(path));
+	ck_assert_str_eq(path, "/");
+	containers__of(containers, 99, path, sizeof(path));
+	ck_assert_str_eq(path, "");
 }
 END_TEST
 
@@ -710,8 +728,8 @@ START_TEST(without_files_there_are_no_names)
 	containers__free(containers);
 	containers = containers__new(NULL, NULL);
 	ck_assert_ptr_nonnull(containers);
-	ck_assert_ptr_nonnull(containers__of(containers, getpid()));
-	ck_assert_ptr_null(containers__of(containers, gone_pid()));
+	ck_assert_ptr_nonnull(containers__of(containers, getpid(), NULL, 0));
+	ck_assert_ptr_null(containers__of(containers, gone_pid(), NULL, 0));
 	containers__free(NULL);
 }
 END_TEST

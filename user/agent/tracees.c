@@ -56,8 +56,12 @@ static void read_comm(struct tracee *tracee)
 
 static void read_container(struct tracees *tracees, struct tracee *tracee)
 {
-	const struct container *container = containers__of(tracees->containers, tracee->pid);
+	char cgroup[sizeof(tracee->cgroup)];
+	const struct container *container =
+		containers__of(tracees->containers, tracee->pid, cgroup, sizeof(cgroup));
 
+	if (cgroup[0])
+		strcpy(tracee->cgroup, cgroup);
 	if (!container)
 		return;
 	container__label(container, tracee->container, sizeof(tracee->container));
@@ -75,8 +79,6 @@ void tracee__refresh(struct tracees *tracees, struct tracee *tracee)
 	read_comm(tracee);
 	if (proc_info__exe(tracee->pid, text, sizeof(text))[0])
 		memcpy(tracee->exe, text, sizeof(text));
-	if (proc_info__cgroup(tracee->pid, text, sizeof(text))[0])
-		memcpy(tracee->cgroup, text, sizeof(text));
 	read_container(tracees, tracee);
 }
 

@@ -168,7 +168,6 @@ static void choose_line(struct placement *at)
 {
 	int best = -1;
 
-	at->path_text = "/";
 	for (char *line = at->text; line < at->text + at->len; line += strlen(line) + 1) {
 		const char *text = path_of_line(line);
 		struct cgroup_path path;
@@ -490,12 +489,15 @@ static const struct container *look_up(struct containers *containers, const stru
 	return &kept->container;
 }
 
-const struct container *containers__of(struct containers *containers, pid_t pid)
+const struct container *containers__of(struct containers *containers, pid_t pid, char *cgroup,
+				       size_t cgroup_size)
 {
 	const struct container *container = NULL;
 	struct placement at;
 	int err = placement__read(&at, containers, pid);
 
+	if (cgroup)
+		snprintf(cgroup, cgroup_size, "%s", at.path_text ? at.path_text : "");
 	if (err)
 		errno = -err;
 	else
@@ -591,7 +593,7 @@ static int compare(const void *a_arg, const void *b_arg)
 
 static int add_of_process(struct containers *containers, struct list *list, pid_t pid)
 {
-	const struct container *container = containers__of(containers, pid);
+	const struct container *container = containers__of(containers, pid, NULL, 0);
 
 	if (!container)
 		return errno == ENOMEM ? -ENOMEM : 0;

@@ -51,11 +51,14 @@ struct containers *containers__new(const char *root, const char *proc);
 void containers__free(struct containers *containers);
 
 /*
- * Where a process is. What was found is kept by cgroup, for a minute; a container that has no name
+ * Where a process is, and if cgroup is not NULL the path of its cgroup, cut to size ("" if unknown):
+ * of the hierarchies the one that tells of a container, else the unified one, else the first where it
+ * is not in the root. What was found is kept by cgroup, for a minute; a container that has no name
  * (yet) is looked up again after some seconds. The result is valid until the next call; NULL with
  * errno: ESRCH if there is no such process, ENOMEM.
  */
-const struct container *containers__of(struct containers *containers, pid_t pid);
+const struct container *containers__of(struct containers *containers, pid_t pid, char *cgroup,
+				       size_t cgroup_size);
 
 /* All containers that have a process, by name, for free(); 0 or -errno. */
 int containers__list(struct containers *containers, struct container **list, uint32_t *cnt);
