@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 import harness
 
@@ -68,8 +69,16 @@ class Runc(harness.LiveTest):
                                  self.pid_file, self.name, path=shutil.which("runc"))
         except AssertionError as error:
             self.skipTest(f"runc cannot run here: {error}")
+        return victim, self.wait_pid()
+
+    def wait_pid(self):
+        """runc writes it when the container has started; in whole, by a rename."""
+        deadline = time.monotonic() + harness.TIMEOUT_S
+        while not os.path.exists(self.pid_file):
+            self.assertLess(time.monotonic(), deadline, "no pid file")
+            time.sleep(0.01)
         with open(self.pid_file, encoding="ascii") as text:
-            return victim, int(text.read())
+            return int(text.read())
 
     def test_a_process_in_a_container_has_its_name(self):
         victim, pid = self.run_container()

@@ -97,47 +97,51 @@ int state_tree__open_home(struct state_tree *home, const struct state_tree *pare
 	return -EPERM;
 }
 
-/* Not a pipe that would block, not a device, not another user's file behind a hard link. */
-static bool is_believable(const struct state_tree *tree, int fd)
+/* Its size, if it is to be believed: not a pipe that would block, not a device, not another user's
+ * file behind a hard link; else -1. */
+static ssize_t believable_size(const struct state_tree *tree, int fd)
 {
 	struct stat st;
 
-	return !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size <= STATE_FILE_MAX_BYTES &&
-	       (st.st_uid == tree->owner || (!st.st_uid && !tree->is_foreign));
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size > STATE_FILE_MAX_BYTES)
+		return -1;
+	if (st.st_uid != tree->owner && (st.st_uid || tree->is_foreign))
+		return -1;
+	return st.st_size;
 }
 
-/* Reads to the end; -EFBIG past the limit. */
-static ssize_t read_all(int fd, char *text)
+/* Up to size bytes; what a file grows by meanwhile is left out. */
+static ssize_t read_up_to(int fd, char *text, size_t size)
 {
 	size_t len = 0;
 
-	for (;;) {
-		ssize_t n = read(fd, text + len, STATE_FILE_MAX_BYTES + 1 - len);
+	while (len < size) {
+		ssize_t n = read(fd, text + len, size - len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
 		if (!n)
-			return len;
+			break;
 		len += n;
-		if (len > STATE_FILE_MAX_BYTES)
-			return -EFBIG;
 	}
+	return len;
 }
 
 char *state_file__text(const struct state_tree *tree, const char *path, size_t *len)
 {
 	int fd = open_in(tree, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
-	char *text = NULL, *fitting;
-	ssize_t n = -1;
+	ssize_t size, n = -1;
+	char *text = NULL;
 
 	if (fd < 0)
 		return NULL;
-	if (is_believable(tree, fd))
-		text = malloc(STATE_FILE_MAX_BYTES + 1);
+	size = believable_size(tree, fd);
+	if (size >= 0)
+		text = malloc(size + 1);
 	if (text)
-		n = read_all(fd, text);
+		n = read_up_to(fd, text, size);
 	close(fd);
 	if (n < 0) {
 		free(text);
@@ -145,8 +149,7 @@ char *state_file__text(const struct state_tree *tree, const char *path, size_t *
 	}
 	text[n] = 0;
 	*len = n;
-	fitting = realloc(text, n + 1);
-	return fitting ? fitting : text;
+	return text;
 }
 
 struct json_object *state_file__json(const struct state_tree *tree, const char *path)
