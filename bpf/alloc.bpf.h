@@ -199,6 +199,7 @@ static __noinline int alloc_return(struct pt_regs *ctx)
 SEC("uprobe")
 int alloc_session(struct pt_regs *ctx)
 {
+	refuse_private_stack(ctx, no_session_programs);
 	/* At a return the program counter is the caller's. */
 	if (bpf_get_func_ip(ctx) != PT_REGS_IP(ctx)) {
 		alloc_return(ctx);
@@ -210,6 +211,7 @@ int alloc_session(struct pt_regs *ctx)
 SEC("uprobe")
 int alloc_entry(struct pt_regs *ctx)
 {
+	refuse_private_stack(ctx, no_programs);
 	alloc_enter(ctx);
 	return 0;
 }
@@ -217,6 +219,7 @@ int alloc_entry(struct pt_regs *ctx)
 SEC("uretprobe")
 int alloc_exit(struct pt_regs *ctx)
 {
+	refuse_private_stack(ctx, no_programs);
 	alloc_return(ctx);
 	return 0;
 }
@@ -231,6 +234,7 @@ int free_entry(struct pt_regs *ctx)
 	struct thread_state *thread;
 	bool nested = false;
 
+	refuse_private_stack(ctx, no_programs);
 	if (!key.address || !file_is_on(bpf_get_attach_cookie(ctx)))
 		return 0;
 	process = current_process();

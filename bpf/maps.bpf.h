@@ -14,6 +14,10 @@ const volatile __u64 cfg_min_size_bytes = 0;
 const volatile __u64 cfg_max_size_bytes = ~0ULL;
 const volatile __u64 cfg_page_size_bytes = 4096;
 const volatile bool cfg_follow = false; /* forked children become targets */
+const volatile __u32 cfg_host_tgid = 0; /* not 0: every process is a target but this one, unfreed */
+/* A forked child has its parent's live blocks as well. If not, it begins with none: under a trace
+ * of the whole host, where the parent has them, and shells fork all the time. */
+const volatile bool cfg_inherit = true;
 
 const volatile __u32 cfg_stack_mode = UF_STACK_AUTO;
 

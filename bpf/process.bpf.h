@@ -152,24 +152,56 @@ static __always_inline void follow_child(struct uf_process *parent, __u32 parent
 	struct site_copy copy = {.from = parent->image};
 	struct uf_python *python;
 
-	/* Blocks born from now on are the parent's alone. */
-	__sync_fetch_and_add(&parent->fork_gen, 1);
-	child.image = image_new(tgid, parent->image, parent->fork_gen);
+	if (cfg_inherit) {
+		/* Blocks born from now on are the parent's alone. */
+		__sync_fetch_and_add(&parent->fork_gen, 1);
+		child.image = image_new(tgid, parent->image, parent->fork_gen);
+	} else {
+		child.image = image_new(tgid, 0, 0);
+	}
 	if (!child.image)
 		return;
-	if (image_add_heir(parent->image, child.image))
-		__sync_fetch_and_add(&parent->heir_cnt, 1);
-	else
-		loss_add(HEIRS_FULL, 1);
+	if (cfg_inherit) {
+		if (image_add_heir(parent->image, child.image))
+			__sync_fetch_and_add(&parent->heir_cnt, 1);
+		else
+			loss_add(HEIRS_FULL, 1);
+	}
 	python = bpf_map_lookup_elem(&pythons, &copy.from);
 	if (python)
 		bpf_map_update_elem(&pythons, &child.image, python, BPF_ANY);
 	copy.to = child.image;
-	bpf_for_each_map_elem(&site_index, copy_site, &copy, 0);
+	if (cfg_inherit)
+		bpf_for_each_map_elem(&site_index, copy_site, &copy, 0);
 	event.image = child.image;
 	event_send(&event);
 	if (bpf_map_update_elem(&processes, &tgid, &child, BPF_ANY))
 		loss_add(IMAGES_FULL, 1);
+}
+
+#define PF_KTHREAD 0x00200000
+
+/*
+ * Under a trace of the whole host: the process becomes a target, with what it allocates from now
+ * on. Processes from before the trace are added by user space; a fork or exec may be earlier.
+ */
+static __always_inline void adopt(__u32 tgid, enum uf_event_type type)
+{
+	struct uf_process process = {};
+	struct uf_event event = {.type = type, .tgid = tgid, .time_ns = bpf_ktime_get_ns()};
+
+	process.image = image_new(tgid, 0, 0);
+	if (!process.image)
+		return;
+	event.image = process.image;
+	event_send(&event);
+	if (bpf_map_update_elem(&processes, &tgid, &process, BPF_ANY))
+		loss_add(IMAGES_FULL, 1);
+}
+
+static __always_inline bool is_host_target(const struct task_struct *task)
+{
+	return cfg_host_tgid && (__u32)task->tgid != cfg_host_tgid && !(task->flags & PF_KTHREAD);
 }
 
 SEC("tp_btf/sched_process_fork")
@@ -179,7 +211,15 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	struct uf_process *process = bpf_map_lookup_elem(&processes, &parent_tgid);
 	struct uf_process shared = {};
 
-	if (!process || tgid == parent_tgid || process->flags & UF_PROC_WAITS_EXEC)
+	if (tgid == parent_tgid)
+		return 0;
+	if (!process) {
+		/* A vfork child is adopted when it executes. */
+		if (is_host_target(parent) && is_host_target(child) && child->mm != parent->mm)
+			adopt(tgid, UF_EVENT_FORK);
+		return 0;
+	}
+	if (process->flags & UF_PROC_WAITS_EXEC)
 		return 0;
 	if (child->mm == parent->mm) {
 		shared.image = process->image;
@@ -201,8 +241,11 @@ int BPF_PROG(process_exec, struct task_struct *task)
 	struct uf_event event = {.type = UF_EVENT_EXEC, .tgid = tgid};
 	struct thread_state *thread;
 
-	if (!process)
+	if (!process) {
+		if (is_host_target(task))
+			adopt(tgid, UF_EVENT_EXEC);
 		return 0;
+	}
 	if (process->flags & UF_PROC_SHARED_MM) {
 		if (!cfg_follow) {
 			bpf_map_delete_elem(&processes, &tgid);

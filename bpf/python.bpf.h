@@ -257,6 +257,7 @@ int python_code_freed(struct pt_regs *ctx)
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct uf_process *process = bpf_map_lookup_elem(&processes, &tgid);
 
+	refuse_private_stack(ctx, no_programs);
 	if (!process)
 		return 0;
 	key.image = process->image;

@@ -4,7 +4,9 @@
  *
  *   maps        every shared map and global
  *   stats       counters of the whole trace
+ *   private_stack  why none of the uprobe programs may have one
  *   trampoline  return addresses that return probes replaced
+ *   vma_search  the kernel's own tree of mappings
  *   mapping     pc -> file, with a cache
  *   unwind      one step up a stack by the unwind tables
  *   python      frames of CPython
@@ -39,6 +41,7 @@
 
 #include "maps.bpf.h"
 #include "stats.bpf.h"
+#include "private_stack.bpf.h"
 #include "trampoline.bpf.h"
 #include "vma_search.bpf.h"
 #include "mapping.bpf.h"

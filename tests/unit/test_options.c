@@ -264,8 +264,9 @@ static const struct {
 	char *args[MAX_ARGS];
 	const char *message;
 } bad[] = {
-	{ { NULL }, "tracing the whole host is not available in this version; " TARGET },
-	{ { "-i", "1s" }, "tracing the whole host is not available in this version; " TARGET },
+	{ { "-p1", "--comm", "a" }, "-p and --comm: give one of them" },
+	{ { "--cgroup", "a", "--", "b" }, "a command and --cgroup: give one of them" },
+	{ { "--comm", "" }, "--comm: the name is empty" },
 	{ { "-p", "0" }, NOT_PID("0") },
 	{ { "-p", "-5" }, NOT_PID("-5") },
 	{ { "-p", "" }, NOT_PID("") },
@@ -318,11 +319,9 @@ static const struct {
 	  "--sample: not available in this version; every allocation is recorded" },
 	{ { "--sample=0", "-p1" },
 	  "--sample: not available in this version; every allocation is recorded" },
-	{ { "-K" }, LATER("kernel") },
-	{ { "--kernel" }, LATER("kernel") },
+	{ { "-K" }, "--kernel: not available in this version; give processes with -p PID or a command with -- COMMAND" },
+	{ { "--kernel" }, "--kernel: not available in this version; give processes with -p PID or a command with -- COMMAND" },
 	{ { "--container", "web" }, LATER("container") },
-	{ { "--cgroup=/sys/fs/cgroup/x" }, LATER("cgroup") },
-	{ { "--comm", "nginx" }, LATER("comm") },
 	{ { "-p1", "--", "cmd" }, "-p and a command: give one of them" },
 	{ { "--" }, "no command after '--'" },
 	{ { "-p1", "--" }, "no command after '--'" },
@@ -363,12 +362,20 @@ START_TEST(ambiguous_abbreviations_are_refused)
 }
 END_TEST
 
-START_TEST(no_arguments_at_all_are_bad_usage_too)
+START_TEST(no_target_is_the_whole_host)
 {
 	char *argv[] = { NULL };
 
-	ck_assert_int_eq(parse(argv), OPTIONS_BAD);
-	ck_assert_ptr_nonnull(strstr(err_text, TARGET));
+	ck_assert_int_eq(parse(argv), OPTIONS_RUN);
+	ck_assert(opts.whole_host && opts.follow && !opts.comm_cnt && !opts.cgroup_cnt);
+	ck_assert_int_eq(PARSE("--comm", "a", "--cgroup", "/b", "--comm", "c"), OPTIONS_RUN);
+	ck_assert(opts.whole_host);
+	ck_assert_uint_eq(opts.comm_cnt, 2);
+	ck_assert_str_eq(opts.comms[1], "c");
+	ck_assert_uint_eq(opts.cgroup_cnt, 1);
+	ck_assert_str_eq(opts.cgroups[0], "/b");
+	ck_assert_int_eq(PARSE("-p1"), OPTIONS_RUN);
+	ck_assert(!opts.whole_host && !opts.follow);
 }
 END_TEST
 
@@ -401,7 +408,7 @@ START_TEST(help_ends_the_parsing_and_ends_with_examples)
 	ck_assert_int_eq(PARSE("-h"), OPTIONS_DONE);
 	ck_assert_int_eq(PARSE("-p1", "--help", "--nonsense"), OPTIONS_DONE);
 	ck_assert_str_eq(err_text, "");
-	ck_assert_ptr_eq(strstr(out_text, "Usage: unfreed [options] -p PID"), out_text);
+	ck_assert_ptr_eq(strstr(out_text, "Usage: unfreed [options]\n"), out_text);
 	examples = strstr(out_text, "\nEXAMPLES\n");
 	ck_assert_ptr_nonnull(examples);
 	ck_assert_ptr_null(strstr(examples, "\n\n"));
@@ -423,7 +430,8 @@ END_TEST
 START_TEST(usage_prints_the_synopsis_only)
 {
 	ck_assert_int_eq(PARSE("--usage"), OPTIONS_DONE);
-	ck_assert_str_eq(out_text, "Usage: unfreed [options] -p PID[,PID...]\n"
+	ck_assert_str_eq(out_text, "Usage: unfreed [options]\n"
+			 "  or:  unfreed [options] -p PID[,PID...]\n"
 				   "  or:  unfreed [options] -- COMMAND ARG...\n");
 }
 END_TEST
@@ -455,7 +463,7 @@ START_TEST(the_man_page_has_each_option_of_the_help)
 		ck_assert_msg(strstr(man, roff) != NULL, "%s is missing", name);
 		seen++;
 	}
-	ck_assert_int_eq(seen, 23);
+	ck_assert_int_eq(seen, 25);
 }
 END_TEST
 
@@ -478,7 +486,7 @@ int main(void)
 	tcase_add_test(tcase, a_command_may_be_called_two_dashes);
 	tcase_add_loop_test(tcase, bad_usage_says_why_in_one_line, 0, sizeof(bad) / sizeof(bad[0]));
 	tcase_add_test(tcase, ambiguous_abbreviations_are_refused);
-	tcase_add_test(tcase, no_arguments_at_all_are_bad_usage_too);
+	tcase_add_test(tcase, no_target_is_the_whole_host);
 	tcase_add_test(tcase, a_very_long_argument_is_cut_in_the_message);
 	tcase_add_test(tcase, version_is_printed_on_stdout);
 	tcase_add_test(tcase, help_ends_the_parsing_and_ends_with_examples);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 #include "agent/tracees.h"
 
+#include <limits.h>
 #include <sys/prctl.h>
 
 #include "target_fixture.h"
@@ -109,7 +110,8 @@ END_TEST
 START_TEST(what_was_known_outlives_the_process)
 {
 	int pair[2];
-	struct tracee *tracee, known;
+	char exe[PATH_MAX], cgroup[PATH_MAX], byte;
+	struct tracee *tracee;
 	pid_t pid;
 
 	ck_assert_int_eq(pipe(pair), 0);
@@ -117,21 +119,20 @@ START_TEST(what_was_known_outlives_the_process)
 	if (!pid) {
 		close(pair[1]);
 		prctl(PR_SET_NAME, "mortal");
-		_exit(read(pair[0], &known, 1) != 0);
+		_exit(read(pair[0], &byte, 1) != 0);
 	}
 	close(pair[0]);
-	do {
-		tracee = add(1, pid);
-		known = *tracee;
-		tracees__remove(tracees, 1);
-	} while (strcmp(known.comm, "mortal"));
 	tracee = add(1, pid);
+	while (strcmp(tracee->comm, "mortal"))
+		tracee__refresh(tracees, tracee);
+	snprintf(exe, sizeof(exe), "%s", tracee->exe);
+	snprintf(cgroup, sizeof(cgroup), "%s", tracee->cgroup);
 	close(pair[1]);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 	tracee__refresh(tracees, tracee);
 	ck_assert_str_eq(tracee->comm, "mortal");
-	ck_assert_str_eq(tracee->exe, known.exe);
-	ck_assert_str_eq(tracee->cgroup, known.cgroup);
+	ck_assert_str_eq(tracee->exe, exe);
+	ck_assert_str_eq(tracee->cgroup, cgroup);
 	ck_assert_str_ne(tracee->exe, "");
 	tracee = add(2, pid);
 	ck_assert_str_eq(tracee->comm, "");

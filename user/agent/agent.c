@@ -45,6 +45,13 @@ void agent__say(const struct agent *agent, int min_verbosity, const char *format
 
 static bool check_targets(const struct agent *agent)
 {
+	for (uint32_t i = 0; i < agent->opts->cgroup_cnt; i++) {
+		if (cgroup__exists(agent->opts->cgroups[i]))
+			continue;
+		agent__say(agent, -1, "no control group %s below /sys/fs/cgroup: see 'systemd-cgls' or "
+			   "/proc/PID/cgroup", agent->opts->cgroups[i]);
+		return false;
+	}
 	for (uint32_t i = 0; i < agent->pid_cnt; i++) {
 		pid_t pid = agent->pids[i];
 
@@ -123,6 +130,7 @@ static bool load_tracer(struct agent *agent)
 		.max_sites = opts->max_sites,
 		.follow = opts->follow,
 		.every_process = opts->follow, /* children have no number yet */
+		.whole_host = opts->whole_host,
 		.pids = agent->pids,
 		.pid_cnt = agent->pid_cnt,
 		.attach = opts->attach,
@@ -174,6 +182,7 @@ static bool make_parts(struct agent *agent)
 		agent__say(agent, -1, "out of memory");
 		return false;
 	}
+	file_table__set_identify(agent->files, agent__identify_file, agent);
 	agent->mappings = mapping_log__new(agent->files, agent__see_mapping, agent);
 	if (!agent->mappings) {
 		agent__say(agent, -1, "cannot watch mappings (perf_event_open): %s; run as root, or "
@@ -228,12 +237,56 @@ static bool add_target(struct agent *agent, pid_t pid)
 	return false;
 }
 
+static void add_host_process(void *arg, pid_t pid)
+{
+	struct agent *agent = arg;
+	int64_t image;
+
+	if (pid == getpid() || tracees__find_pid(agent->tracees, pid) ||
+	    !target_filter__matches(&agent->filter, pid))
+		return;
+	image = tracer__add_process(agent->tracer, pid, false);
+	if (image == -EEXIST)
+		return; /* its event comes */
+	/* It may have ended before there was anybody to be told. */
+	if (image >= 0 && !proc_info__exists(pid))
+		tracer__drop_process(agent->tracer, pid, image);
+	else if (image < 0 || !tracees__add(agent->tracees, image, pid) ||
+		 mapping_log__watch_new(agent->mappings, pid))
+		agent__say(agent, 0, "cannot trace pid %d: %s", (int)pid,
+			   strerror(image < 0 ? -image : ENOMEM));
+	else
+		agent->added_cnt++;
+}
+
+/*
+ * Every process there is. One that is forked meanwhile by a process that is not added yet may be
+ * missed by a listing, so the listing is repeated until it finds nothing new.
+ */
+static bool add_host(struct agent *agent)
+{
+	int err;
+
+	mapping_log__watch_all(agent->mappings, getpid());
+	do {
+		agent->added_cnt = 0;
+		err = proc_info__for_each(add_host_process, agent);
+	} while (!err && agent->added_cnt);
+	if (!err)
+		err = agent__watch_all(agent);
+	if (err)
+		agent__say(agent, -1, "cannot list the host's processes: %s", strerror(-err));
+	return !err;
+}
+
 static bool add_targets(struct agent *agent)
 {
 	uint32_t added = 0;
 
 	if (!agent__probe_objects(agent))
 		return false;
+	if (agent->opts->whole_host)
+		return add_host(agent);
 	for (uint32_t i = 0; i < agent->pid_cnt; i++)
 		added += add_target(agent, agent->pids[i]);
 	/* One process of several that cannot be traced is a warning. */
@@ -335,6 +388,8 @@ struct agent *agent__new(const struct options *opts)
 	agent->opts = opts;
 	agent->pids = (pid_t *)opts->pids;
 	agent->pid_cnt = opts->pid_cnt;
+	agent->filter = (struct target_filter){opts->comms, opts->comm_cnt, opts->cgroups,
+					       opts->cgroup_cnt};
 	agent->epoll_fd = -1;
 	for (int i = 0; i < FD_CNT; i++)
 		agent->fds[i] = -1;

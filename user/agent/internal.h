@@ -11,6 +11,7 @@
 #include "agent/frame_names.h"
 #include "target/launch.h"
 #include "target/mapping_log.h"
+#include "target/target_filter.h"
 
 /* What agent.c (setting up), probing.c (which files) and loop.c (running) share. */
 
@@ -41,6 +42,7 @@ struct agent {
 	struct probed_inode *inodes;
 	uint32_t inode_cnt;
 	char found[256];          /* an allocator that was recognized but not probed, for the user */
+	struct target_filter filter; /* of a trace of the whole host */
 	struct launch launch;
 	sigset_t old_mask;        /* ours before; the command's */
 	bool mask_is_set;
@@ -49,6 +51,10 @@ struct agent {
 	int fds[FD_CNT];          /* -1: none */
 	uint64_t lost_mapping_cnt; /* records of mappings lost, as far as was made up for */
 	uint64_t report_cnt;
+	uint32_t ended_cnt;       /* processes that ended since the last reclaim */
+	uint64_t unreported_cnt;  /* processes that ended and made room before a report */
+	uint64_t unidentified_cnt; /* that ended before the filter could look at them */
+	uint32_t added_cnt;       /* processes that the present listing of the host added */
 	uint64_t listing_time_ns; /* when mappings being listed are taken to have come; 0: for ever */
 	bool is_listing;          /* mappings from before the trace are coming in */
 	bool is_over;
@@ -62,12 +68,16 @@ void agent__say(const struct agent *agent, int min_verbosity, const char *format
 
 /* Watches the mappings of a running process, beginning with those that it has. 0 or -errno. */
 int agent__watch(struct agent *agent, pid_t pid);
+/* The same for all processes of the host that have been added. 0 or -errno. */
+int agent__watch_all(struct agent *agent);
 /* Lists the mappings of all targets anew if records of mappings were lost. */
 void agent__list_again_if_lost(struct agent *agent);
 /* A stack met a file without the table that it needs. */
 void agent__want_file(struct agent *agent, const struct uf_event *event);
 /* Looks at a newly mapped file: gives it an unwind table and probes its allocator functions. */
 void agent__see_mapping(void *agent, pid_t pid, const struct mapping *mapping);
+/* A file_identify_fn: how BPF programs tell the file from others. arg: the agent. */
+bool agent__identify_file(void *arg, int fd, struct file_identity *out);
 /* The same for the files that the command will map. 0 or -errno. */
 int agent__probe_command_files(struct agent *agent);
 /* Probes the files of --object; false if one of them cannot be (said on stderr). */

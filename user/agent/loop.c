@@ -24,6 +24,7 @@
 /* Running a trace: events in, reports out, until it is over. */
 
 #define PYTHON_RETRY_MS 5
+#define MAX_ENDED 4096 /* processes kept after their end, until a report */
 
 static void drop(struct tracee *tracee)
 {
@@ -41,12 +42,51 @@ static void retire_site(void *arg, const struct uf_site *site)
 	tracee->retired_cnt += site->alloc_cnt;
 }
 
+static void reclaim(struct agent *agent);
+
+/* What ended and has not been reported goes first: there may be any number of short processes. */
+static void reclaim_early(struct agent *agent)
+{
+	uint32_t waiting = 0;
+
+	for (const struct tracee *tracee = tracees__first(agent->tracees); tracee;
+	     tracee = tracee->next)
+		waiting += tracee->has_ended && !tracee->is_dropped;
+	agent->unreported_cnt += waiting;
+	reclaim(agent);
+}
+
 static void make_room(struct agent *agent)
 {
-	int err = tracer__make_room(agent->tracer, retire_site, agent->tracees);
+	int err;
+
+	if (tracer__wants_room(agent->tracer) && agent->ended_cnt)
+		reclaim_early(agent);
+	err = tracer__make_room(agent->tracer, retire_site, agent->tracees);
 
 	if (err)
 		agent__say(agent, 0, "cannot make room in the tables: %s", strerror(-err));
+}
+
+/* Of a trace of the whole host: does the filter let the new process in? Its children are in, too. */
+static bool is_wanted(struct agent *agent, const struct uf_event *event)
+{
+	if (!agent->opts->whole_host || (event->type == UF_EVENT_FORK && event->old_image) ||
+	    target_filter__matches(&agent->filter, event->tgid))
+		return true;
+	agent->unidentified_cnt += !proc_info__exists(event->tgid);
+	return false;
+}
+
+/* What it did until now is freed at the next reclaim. */
+static void drop_unwanted(struct agent *agent, const struct uf_event *event)
+{
+	struct tracee *tracee = tracees__add(agent->tracees, event->image, event->tgid);
+
+	tracer__drop_process(agent->tracer, event->tgid, event->image);
+	drop(tracee);
+	if (++agent->ended_cnt >= MAX_ENDED)
+		reclaim_early(agent);
 }
 
 static void handle_process_event(void *arg, const struct uf_event *event)
@@ -59,8 +99,17 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 		drop(tracees__find(agent->tracees, event->old_image));
 		/* fallthrough */
 	case UF_EVENT_FORK:
-		if (event->image && !tracees__add(agent->tracees, event->image, event->tgid))
+		if (!event->image)
+			break;
+		if (!is_wanted(agent, event)) {
+			drop_unwanted(agent, event);
+			break;
+		}
+		if (!tracees__add(agent->tracees, event->image, event->tgid))
 			agent__say(agent, -1, "out of memory: pid %u is not reported", event->tgid);
+		/* Forked while the host was being listed, by a process not yet added. */
+		else if (!mapping_log__knows(agent->mappings, event->tgid))
+			agent__watch(agent, event->tgid);
 		break;
 	case UF_EVENT_EXIT:
 		tracee = tracees__find(agent->tracees, event->image);
@@ -68,6 +117,9 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 			break;
 		tracee->has_ended = true;
 		tracee->exit_code = event->exit_code;
+		/* Their images take room in the kernel, though they may have no site. */
+		if (++agent->ended_cnt >= MAX_ENDED)
+			reclaim_early(agent);
 		break;
 	case UF_EVENT_TABLE_FILLS:
 		make_room(agent);
@@ -130,6 +182,7 @@ static void reclaim(struct agent *agent)
 	uint32_t cnt = 0;
 	struct tracee *tracee, *next;
 
+	agent->ended_cnt = 0;
 	for (tracee = tracees__first(agent->tracees); tracee; tracee = tracee->next) {
 		tracee->is_dropped |= tracee->has_ended;
 		cnt += tracee->is_dropped;
@@ -163,6 +216,22 @@ static void reclaim(struct agent *agent)
 	unwinder__drop(agent->unwinder, file_is_needed, agent);
 }
 
+/* What only we know of. */
+static int add_losses(const struct agent *agent, struct snapshot *snap)
+{
+	int err = snapshot__add_loss(snap, "ended_unreported",
+				     "processes that ended and made room before a report",
+				     agent->unreported_cnt);
+
+	if (!err)
+		err = snapshot__add_loss(snap, "ended_unidentified",
+					 "processes that ended before it was known whether they are "
+					 "targets", agent->unidentified_cnt);
+	if (err)
+		errno = -err;
+	return err;
+}
+
 static void report(struct agent *agent, bool is_last)
 {
 	struct snapshot *snap;
@@ -172,6 +241,10 @@ static void report(struct agent *agent, bool is_last)
 	take_in(agent);
 	write_notes(agent);
 	snap = collector__take(agent->collector, is_last);
+	if (snap && add_losses(agent, snap)) {
+		snapshot__free(snap);
+		snap = NULL;
+	}
 	if (!snap) {
 		agent__say(agent, -1, "no report: %s", strerror(errno));
 		agent->error = -errno;
@@ -295,9 +368,16 @@ static void say_start(const struct agent *agent)
 {
 	uint32_t probes = tracer__probe_cnt(agent->tracer), files = tracer__file_cnt(agent->tracer);
 	const struct tracee *first = tracees__first(agent->tracees);
-	const char *name = agent->launch.pid ? agent->opts->command[0] : first->comm;
+	const char *name;
 	char why[256];
 
+	if (agent->opts->whole_host) {
+		agent__say(agent, 0, "tracing the whole host, %u processes now: %u allocator functions "
+			   "in %u file%s, by %s", tracees__running_cnt(agent->tracees), probes, files,
+			   files == 1 ? "" : "s", tracer__mode(agent->tracer));
+		return;
+	}
+	name = agent->launch.pid ? agent->opts->command[0] : first->comm;
 	agent__say(agent, 0, "tracing pid %d (%s)%s: %u allocator functions in %u file%s, by %s",
 		   (int)first->pid, name, agent->pid_cnt > 1 ? " and others" : "", probes, files,
 		   files == 1 ? "" : "s", tracer__mode(agent->tracer));
@@ -324,7 +404,7 @@ int agent__run(struct agent *agent)
 			handle_fd(agent, events[i].data.u32);
 		if (!n)
 			pythons__look(agent->pythons, agent->tracees);
-		if (!tracees__running_cnt(agent->tracees))
+		if (!agent->opts->whole_host && !tracees__running_cnt(agent->tracees))
 			agent->is_over = true;
 	}
 	if (!agent->error)

@@ -182,14 +182,17 @@ void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 {
 	struct agent *agent = arg;
 	struct mapped_file *file = mapping->file;
+	struct tracee *tracee;
 
-	(void)pid;
 	if (!file->inode)
 		return;
 	/* The table first: a probe may be hit at once. Dropped ones are built again. */
 	add_table(agent, file, false);
 	if (!file->examined && file->fd >= 0)
 		file->may_be_python = python_file__may_be_python(file->fd);
+	tracee = file->may_be_python ? tracees__find_pid(agent->tracees, pid) : NULL;
+	if (tracee)
+		tracee->has_no_python = false;
 	/* At first the mappings are only listed: the stack walk must be ready before any probe. */
 	if (file->examined || agent->is_listing)
 		return;
@@ -218,9 +221,11 @@ static void add_listed_mapping(void *arg, const struct uf_mapping *listed)
 		.end = listed->end,
 		.file_offset = listed->file_offset,
 		.time_ns = agent->listing_time_ns,
-		.file = file_of(agent, listed),
 	};
 
+	if (!mapping_log__knows(agent->mappings, listed->tgid))
+		return; /* no target: in a listing of the whole host */
+	mapping.file = file_of(agent, listed);
 	if (mapping.file)
 		mapping_log__add(agent->mappings, listed->tgid, &mapping);
 }
@@ -243,6 +248,22 @@ int agent__watch(struct agent *agent, pid_t pid)
 		return err;
 	pythons__look(agent->pythons, agent->tracees);
 	mapping_log__for_each(agent->mappings, pid, agent__see_mapping, agent);
+	return 0;
+}
+
+int agent__watch_all(struct agent *agent)
+{
+	int err;
+
+	agent->is_listing = true;
+	err = tracer__list_mappings(agent->tracer, 0, add_listed_mapping, agent);
+	for (struct tracee *tracee = tracees__first(agent->tracees); err && tracee;
+	     tracee = tracee->next)
+		mapping_log__watch(agent->mappings, tracee->pid);
+	agent->is_listing = false;
+	pythons__look(agent->pythons, agent->tracees);
+	for (struct tracee *tracee = tracees__first(agent->tracees); tracee; tracee = tracee->next)
+		mapping_log__for_each(agent->mappings, tracee->pid, agent__see_mapping, agent);
 	return 0;
 }
 
@@ -273,6 +294,37 @@ void agent__want_file(struct agent *agent, const struct uf_event *event)
 	if (event->file.inode)
 		mapping->file->generation = event->file.generation;
 	add_table(agent, mapping->file, event->want_all_rows);
+}
+
+/* Our own mapping of a file, never to be run, for the kernel's name of it. */
+struct own_mapping {
+	uint64_t start;
+	struct file_identity *identity;
+	bool is_found;
+};
+
+static void take_identity(void *arg, const struct uf_mapping *mapping)
+{
+	struct own_mapping *own = arg;
+
+	if (mapping->start != own->start)
+		return;
+	*own->identity = (struct file_identity){
+		user_dev(mapping->file.dev), mapping->file.inode, mapping->file.generation};
+	own->is_found = true;
+}
+
+bool agent__identify_file(void *arg, int fd, struct file_identity *out)
+{
+	struct agent *agent = arg;
+	void *map = mmap(NULL, 1, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	struct own_mapping own = {.start = (uintptr_t)map, .identity = out};
+
+	if (map == MAP_FAILED)
+		return false;
+	tracer__list_mappings(agent->tracer, getpid(), take_identity, &own);
+	munmap(map, 1);
+	return own.is_found;
 }
 
 /*

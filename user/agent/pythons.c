@@ -149,8 +149,10 @@ static bool look_at(struct pythons *pythons, struct tracee *tracee)
 	struct python_runtime runtime = {0};
 	int err;
 
-	if (!mapping)
+	if (!mapping) {
+		tracee->has_no_python = true;
 		return false;
+	}
 	switch (find_runtime(tracee->pid, mapping, &runtime)) {
 	case PYTHON_NOT_YET:
 		pythons->is_waiting = true;
@@ -179,8 +181,8 @@ void pythons__look(struct pythons *pythons, struct tracees *tracees)
 	pythons->is_waiting = false;
 	for (struct tracee *tracee = tracees__first(tracees); tracee; tracee = tracee->next) {
 		/* Until it executes, a launched process is a copy of ourselves. */
-		if (tracee->python_is_known || tracee->has_ended || tracee->is_dropped ||
-		    tracee->waits_exec)
+		if (tracee->python_is_known || tracee->has_no_python || tracee->has_ended ||
+		    tracee->is_dropped || tracee->waits_exec)
 			continue;
 		tracee->python_is_known = look_at(pythons, tracee);
 	}

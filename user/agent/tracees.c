@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 #include "agent/tracees.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "target/container.h"
 #include "target/proc_info.h"
 
+#define BUCKETS 4096 /* power of two */
+
 struct tracees {
-	struct tracee *first, **last_next;
+	struct tracee *first, *last;
+	struct tracee *by_image[BUCKETS], *by_pid[BUCKETS];
 	struct containers *containers;
 };
 
@@ -18,12 +23,37 @@ struct tracees *tracees__new(void)
 
 	if (!tracees)
 		return NULL;
-	tracees->last_next = &tracees->first;
 	tracees->containers = containers__new(NULL, NULL);
 	if (tracees->containers)
 		return tracees;
 	free(tracees);
 	return NULL;
+}
+
+static void set_text(const char **field, const char *text)
+{
+	char *copy;
+
+	if (!strcmp(*field, text))
+		return;
+	/* "" is never freed. */
+	copy = *text ? strdup(text) : "";
+	if (!copy)
+		return; /* what was known stays */
+	if (**field)
+		free((char *)*field);
+	*field = copy;
+}
+
+static void tracee__free(struct tracee *tracee)
+{
+	const char *texts[] = {tracee->exe, tracee->cgroup, tracee->container, tracee->container_id,
+			       tracee->pod, tracee->pod_namespace, tracee->unit};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (*texts[i])
+			free((char *)texts[i]);
+	free(tracee);
 }
 
 void tracees__free(struct tracees *tracees)
@@ -34,7 +64,7 @@ void tracees__free(struct tracees *tracees)
 		struct tracee *tracee = tracees->first;
 
 		tracees->first = tracee->next;
-		free(tracee);
+		tracee__free(tracee);
 	}
 	containers__free(tracees->containers);
 	free(tracees);
@@ -56,61 +86,84 @@ static void read_comm(struct tracee *tracee)
 
 static void read_container(struct tracees *tracees, struct tracee *tracee)
 {
-	char cgroup[sizeof(tracee->cgroup)];
+	char text[PATH_MAX];
 	const struct container *container =
-		containers__of(tracees->containers, tracee->pid, cgroup, sizeof(cgroup));
+		containers__of(tracees->containers, tracee->pid, text, sizeof(text));
 
-	if (cgroup[0])
-		strcpy(tracee->cgroup, cgroup);
+	if (text[0])
+		set_text(&tracee->cgroup, text);
 	if (!container)
 		return;
-	container__label(container, tracee->container, sizeof(tracee->container));
-	strcpy(tracee->container_id, container->id);
-	strcpy(tracee->pod, container->pod);
-	strcpy(tracee->pod_namespace, container->pod_namespace);
-	strcpy(tracee->unit, container->unit);
+	set_text(&tracee->container, container__label(container, text, sizeof(text)));
+	set_text(&tracee->container_id, container->id);
+	set_text(&tracee->pod, container->pod);
+	set_text(&tracee->pod_namespace, container->pod_namespace);
+	set_text(&tracee->unit, container->unit);
 }
 
 void tracee__refresh(struct tracees *tracees, struct tracee *tracee)
 {
-	char text[sizeof(tracee->exe)];
+	char text[PATH_MAX];
+	bool has_exe;
 
 	/* What was known stays if the process is gone. */
 	read_comm(tracee);
-	if (proc_info__exe(tracee->pid, text, sizeof(text))[0])
-		memcpy(tracee->exe, text, sizeof(text));
-	read_container(tracees, tracee);
+	has_exe = proc_info__exe(tracee->pid, text, sizeof(text))[0];
+	if (has_exe)
+		set_text(&tracee->exe, text);
+	/* While it ends it has none, and is in the root of all hierarchies but the unified one. */
+	if (has_exe || !tracee->cgroup[0])
+		read_container(tracees, tracee);
+}
+
+static struct tracee **image_bucket(const struct tracees *tracees, uf_image_id image)
+{
+	return (struct tracee **)&tracees->by_image[image & (BUCKETS - 1)];
+}
+
+static struct tracee **pid_bucket(const struct tracees *tracees, pid_t pid)
+{
+	return (struct tracee **)&tracees->by_pid[(uint32_t)pid & (BUCKETS - 1)];
 }
 
 struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pid)
 {
-	struct tracee *tracee = calloc(1, sizeof(*tracee));
+	struct tracee **bucket, *tracee = calloc(1, sizeof(*tracee));
 
 	if (!tracee)
 		return NULL;
 	tracee->image = image;
 	tracee->pid = pid;
+	tracee->exe = tracee->cgroup = tracee->unit = "";
+	tracee->container = tracee->container_id = tracee->pod = tracee->pod_namespace = "";
 	tracee__refresh(tracees, tracee);
-	*tracees->last_next = tracee;
-	tracees->last_next = &tracee->next;
+	tracee->previous = tracees->last;
+	*(tracees->last ? &tracees->last->next : &tracees->first) = tracee;
+	tracees->last = tracee;
+	bucket = image_bucket(tracees, image);
+	tracee->next_by_image = *bucket;
+	*bucket = tracee;
+	bucket = pid_bucket(tracees, pid);
+	tracee->next_by_pid = *bucket;
+	*bucket = tracee;
 	return tracee;
 }
 
 struct tracee *tracees__find(const struct tracees *tracees, uf_image_id image)
 {
-	struct tracee *tracee = tracees->first;
+	struct tracee *tracee = *image_bucket(tracees, image);
 
 	while (tracee && tracee->image != image)
-		tracee = tracee->next;
+		tracee = tracee->next_by_image;
 	return tracee;
 }
 
 struct tracee *tracees__find_pid(const struct tracees *tracees, pid_t pid)
 {
-	struct tracee *tracee = tracees->first;
+	struct tracee *tracee = *pid_bucket(tracees, pid);
 
 	while (tracee && (tracee->pid != pid || tracee->has_ended || tracee->is_dropped))
-		tracee = tracee->next;
+		tracee = tracee->next_by_pid;
 	return tracee;
 }
 
@@ -121,17 +174,21 @@ struct tracee *tracees__first(const struct tracees *tracees)
 
 void tracees__remove(struct tracees *tracees, uf_image_id image)
 {
-	struct tracee **link = &tracees->first, *tracee;
+	struct tracee *tracee = tracees__find(tracees, image), **link;
 
-	while (*link && (*link)->image != image)
-		link = &(*link)->next;
-	tracee = *link;
 	if (!tracee)
 		return;
-	*link = tracee->next;
-	if (!*link)
-		tracees->last_next = link;
-	free(tracee);
+	link = image_bucket(tracees, image);
+	while (*link != tracee)
+		link = &(*link)->next_by_image;
+	*link = tracee->next_by_image;
+	link = pid_bucket(tracees, tracee->pid);
+	while (*link != tracee)
+		link = &(*link)->next_by_pid;
+	*link = tracee->next_by_pid;
+	*(tracee->previous ? &tracee->previous->next : &tracees->first) = tracee->next;
+	*(tracee->next ? &tracee->next->previous : &tracees->last) = tracee->previous;
+	tracee__free(tracee);
 }
 
 struct containers *tracees__containers(const struct tracees *tracees)

@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "contract.h"
-#include "target/container.h"
 
 /*
  * The traced processes: one entry an image, from its start until its last
@@ -17,25 +16,25 @@ struct tracee {
 	uf_image_id image;
 	pid_t pid;
 	char comm[64];
-	char exe[4096];
-	char cgroup[4096];
-	char container[2 * CONTAINER_TEXT_SIZE]; /* what it is called: container__label; "" */
-	char container_id[CONTAINER_TEXT_SIZE];
-	char pod[CONTAINER_TEXT_SIZE], pod_namespace[CONTAINER_TEXT_SIZE];
-	char unit[CONTAINER_TEXT_SIZE];
+	/* "" if unknown; the tracee's own */
+	const char *exe, *cgroup;  /* paths */
+	const char *container, *container_id, *pod, *pod_namespace, *unit; /* see snapshot.h */
 	char note[256];      /* what a reader of the report must know; "" */
 	char python_note[160]; /* why there are no Python frames; "" */
 	bool python_is_known;  /* its interpreter was looked for, with a result */
+	bool has_no_python;    /* nor has what it maps; until it maps more */
 	bool waits_exec;     /* launched, not yet executing its command */
 	bool has_allocator;  /* a file with probes is mapped */
 	bool has_ended;      /* by exit: reported once more */
 	bool is_dropped;     /* by exec, or reported after its end: to be reclaimed */
 	uint64_t retired_bytes, retired_cnt; /* allocated and freed at sites that made room */
 	int exit_code;       /* as wait(2) has it */
-	struct tracee *next;
+	struct tracee *next, *previous;
+	struct tracee *next_by_image, *next_by_pid; /* in their hash buckets */
 };
 
 struct tracees;
+struct containers;
 
 /* NULL with errno ENOMEM. */
 struct tracees *tracees__new(void);
@@ -55,7 +54,7 @@ void tracees__remove(struct tracees *tracees, uf_image_id image);
 uint32_t tracees__running_cnt(const struct tracees *tracees);
 /* Reads comm, exe, cgroup and container again. */
 void tracee__refresh(struct tracees *tracees, struct tracee *tracee);
-/* The containers that they are in; theirs. */
+/* What finds their containers; theirs. */
 struct containers *tracees__containers(const struct tracees *tracees);
 
 #endif

@@ -124,6 +124,8 @@ static int load(struct tracer *tracer)
 	tracer->skel->rodata->cfg_max_size_bytes = opts->max_size_bytes;
 	tracer->skel->rodata->cfg_page_size_bytes = sysconf(_SC_PAGESIZE);
 	tracer->skel->rodata->cfg_follow = opts->follow;
+	tracer->skel->rodata->cfg_inherit = !opts->whole_host;
+	tracer->skel->rodata->cfg_host_tgid = opts->whole_host ? getpid() : 0;
 	tracer->skel->rodata->cfg_max_sites = opts->max_sites;
 	tracer->skel->rodata->cfg_stack_mode = opts->stack_mode;
 	tracer->skel->bss->next_image = 1;
@@ -403,17 +405,33 @@ uint32_t tracer__file_cnt(const struct tracer *tracer)
 int64_t tracer__add_process(struct tracer *tracer, pid_t pid, bool waits_exec)
 {
 	uf_image_id id = __atomic_fetch_add(&tracer->skel->bss->next_image, 1, __ATOMIC_RELAXED);
+	int images = bpf_map__fd(tracer->skel->maps.images);
 	struct uf_image image = {.tgid = pid};
 	struct uf_process process = {
 		.image = id,
 		.flags = waits_exec ? UF_PROC_WAITS_EXEC : 0,
 	};
 	uint32_t tgid = pid;
+	int err = 0;
 
-	if (bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.images), &id, &image, BPF_ANY) ||
-	    bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.processes), &tgid, &process, BPF_ANY))
+	if (bpf_map_update_elem(images, &id, &image, BPF_ANY))
 		return -errno;
-	return id;
+	if (bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.processes), &tgid, &process,
+				BPF_NOEXIST)) {
+		err = -errno;
+		bpf_map_delete_elem(images, &id);
+	}
+	return err ? err : (int64_t)id;
+}
+
+void tracer__drop_process(struct tracer *tracer, pid_t pid, uf_image_id image)
+{
+	int processes = bpf_map__fd(tracer->skel->maps.processes);
+	struct uf_process process;
+	uint32_t tgid = pid;
+
+	if (!bpf_map_lookup_elem(processes, &tgid, &process) && process.image == image)
+		bpf_map_delete_elem(processes, &tgid);
 }
 
 int tracer__events_fd(const struct tracer *tracer)

@@ -29,6 +29,8 @@ struct tracer_opts {
 	uint32_t max_sites;   /* size of the site and stack tables */
 	bool follow;          /* forked children are traced */
 	bool every_process;   /* probes in every process; else only in those of opts.pids */
+	bool whole_host;      /* what forks or executes becomes a target, but for ourselves; a
+			       * forked child begins with no blocks */
 	const pid_t *pids;    /* borrowed while the tracer lives */
 	uint32_t pid_cnt;
 	enum attach_mode attach;
@@ -57,8 +59,14 @@ const char *tracer__mode(const struct tracer *tracer);
 uint32_t tracer__probe_cnt(const struct tracer *tracer);
 uint32_t tracer__file_cnt(const struct tracer *tracer);
 
-/* Makes a process a target; waits_exec: only from its next exec on. Its image, or -errno. */
+/*
+ * Makes a process a target; waits_exec: only from its next exec on. Its image, or -errno:
+ * -EEXIST if it is one already, by an event that has yet to be polled.
+ */
 int64_t tracer__add_process(struct tracer *tracer, pid_t pid, bool waits_exec);
+
+/* A target whose end was not seen: it was gone before it was added. */
+void tracer__drop_process(struct tracer *tracer, pid_t pid, uf_image_id image);
 
 /* Process events: a descriptor to poll, and their delivery in order. */
 typedef void (*tracer_event_fn)(void *arg, const struct uf_event *event);
@@ -88,7 +96,7 @@ int tracer__write_words(struct tracer *tracer, uint32_t first, const uint64_t *w
 			uint32_t cnt);
 
 /*
- * Lists the executable file mappings of a process as the kernel has them. 0, or -errno:
+ * Lists the executable file mappings of a process, 0: of all, as the kernel has them. 0, or -errno:
  * then /proc must do.
  */
 typedef void (*tracer_mapping_fn)(void *arg, const struct uf_mapping *mapping);
@@ -103,6 +111,8 @@ int tracer__stats(const struct tracer *tracer, struct uf_stats *out);
  */
 int tracer__reclaim(struct tracer *tracer, uf_image_id *images, uint32_t *cnt);
 
+/* Is the site or the stack table more than half full? */
+bool tracer__wants_room(const struct tracer *tracer);
 /*
  * When the site or the stack table is more than half full: frees sites with nothing live, and
  * stacks that no site has. fn is told of each site before it goes, so that its totals are not

@@ -179,15 +179,21 @@ static uint32_t count_used(const struct tracer *tracer)
 	return sites > stacks ? sites : stacks;
 }
 
-int tracer__make_room(struct tracer *tracer, tracer_retired_fn fn, void *arg)
+bool tracer__wants_room(const struct tracer *tracer)
 {
 	uint32_t max = tracer->opts.max_sites;
-	int err;
 
 	/* Until half of a table was used once there is nothing to look for. */
 	if (tracer->skel->bss->next_site <= max / 2 && tracer->skel->bss->next_stack <= max / 2)
-		return 0;
-	if (count_used(tracer) <= max / 2)
+		return false;
+	return count_used(tracer) > max / 2;
+}
+
+int tracer__make_room(struct tracer *tracer, tracer_retired_fn fn, void *arg)
+{
+	int err;
+
+	if (!tracer__wants_room(tracer))
 		return 0;
 	err = reclaim_idle_sites(tracer, fn, arg);
 	if (!err)

@@ -123,6 +123,8 @@ static int read_mapping(int fd, struct uf_mapping *mapping)
 int tracer__list_mappings(struct tracer *tracer, pid_t pid, tracer_mapping_fn fn, void *arg)
 {
 	struct uf_mapping *mapping = malloc(sizeof(*mapping));
+	/* fn may list as well: the program looks at iter_tgid only while we read. */
+	const uint32_t outer_tgid = tracer->skel->bss->iter_tgid;
 	struct bpf_link *link = NULL;
 	int fd = -1, err = -ENOMEM;
 
@@ -145,6 +147,7 @@ int tracer__list_mappings(struct tracer *tracer, pid_t pid, tracer_mapping_fn fn
 destroy_link:
 	bpf_link__destroy(link);
 free_mapping:
+	tracer->skel->bss->iter_tgid = outer_tgid;
 	free(mapping);
 	return err;
 }

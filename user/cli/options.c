@@ -188,6 +188,28 @@ static int set_object(const struct option_row *row, struct options *opts, const 
 	return 0;
 }
 
+/* Appends to a list of names. */
+static int add_name(const struct option_row *row, const char **names, uint32_t *cnt,
+		    const char *arg)
+{
+	if (!*arg)
+		return complain("--%s: the name is empty", row->name);
+	if (*cnt == OPTIONS_MAX_NAMES)
+		return complain("--%s: more than %d names", row->name, OPTIONS_MAX_NAMES);
+	names[(*cnt)++] = arg;
+	return 0;
+}
+
+static int set_comm(const struct option_row *row, struct options *opts, const char *arg)
+{
+	return add_name(row, opts->comms, &opts->comm_cnt, arg);
+}
+
+static int set_cgroup(const struct option_row *row, struct options *opts, const char *arg)
+{
+	return add_name(row, opts->cgroups, &opts->cgroup_cnt, arg);
+}
+
 /* Index of arg among the row's choices, or -1 after saying what they are. */
 static int find_choice(const struct option_row *row, const char *arg)
 {
@@ -294,6 +316,12 @@ static const struct option_row table[] = {
 	  .help = "these running processes; may be repeated" },
 	{ KEY_FOLLOW, "follow", NULL, GROUP_TARGET, set_true, FIELD(follow),
 	  .help = "child processes too" },
+	{ KEY_COMM, "comm", "NAME", GROUP_TARGET, set_comm,
+	  .help = "processes of this name, as ps -o comm shows it, also those that start later; "
+		  "may be repeated" },
+	{ KEY_CGROUP, "cgroup", "PATH", GROUP_TARGET, set_cgroup,
+	  .help = "processes in this control group or one below it, also those that start later; "
+		  "may be repeated" },
 
 	{ 'i', "interval", "DUR", GROUP_REPORT, set_interval, FIELD(interval_ns), &duration,
 	  .min = "10ms", .max = "365d", .standard = "5s", .help = "time between reports" },
@@ -347,8 +375,6 @@ static const struct option_row table[] = {
 	{ 's', "sample", "SIZE", GROUP_HIDDEN, refuse, .help = "every allocation is recorded" },
 	{ 'K', "kernel", NULL, GROUP_HIDDEN, refuse, .help = TRY_TARGET },
 	{ KEY_CONTAINER, "container", "NAME", GROUP_HIDDEN, refuse, .help = TRY_TARGET },
-	{ KEY_CGROUP, "cgroup", "PATH", GROUP_HIDDEN, refuse, .help = TRY_TARGET },
-	{ KEY_COMM, "comm", "NAME", GROUP_HIDDEN, refuse, .help = TRY_TARGET },
 	{ .name = NULL },
 };
 /* clang-format on */
@@ -481,15 +507,17 @@ static int run_argp(struct options *opts, int argc, char **argv)
 }
 
 /* What only the whole command line shows. */
-static int check(const struct options *opts)
+static int check(struct options *opts)
 {
 	if (opts->pid_cnt && opts->command)
 		return complain("-p and a command: give one of them");
 	if (opts->min_size_bytes > opts->max_size_bytes)
 		return complain("--min-size is greater than --max-size: nothing is of such a size");
-	if (!opts->pid_cnt && !opts->command)
-		return complain("tracing the whole host is not available in this version; "
-				TRY_TARGET);
+	if ((opts->pid_cnt || opts->command) && (opts->comm_cnt || opts->cgroup_cnt))
+		return complain("%s and --%s: give one of them", opts->command ? "a command" : "-p",
+				opts->comm_cnt ? "comm" : "cgroup");
+	opts->whole_host = !opts->pid_cnt && !opts->command;
+	opts->follow |= opts->whole_host;
 	return 0;
 }
 

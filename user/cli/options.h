@@ -16,11 +16,17 @@
 
 #define OPTIONS_MAX_PIDS    1024
 #define OPTIONS_MAX_OBJECTS 32
+#define OPTIONS_MAX_NAMES   32
 
 struct options {
 	pid_t pids[OPTIONS_MAX_PIDS]; /* -p, each once */
 	uint32_t pid_cnt;
 	bool follow;                  /* children too */
+	bool whole_host;              /* neither -p nor a command: every process, or those below */
+	const char *comms[OPTIONS_MAX_NAMES];   /* --comm; any of them, or of the cgroups */
+	uint32_t comm_cnt;
+	const char *cgroups[OPTIONS_MAX_NAMES]; /* --cgroup */
+	uint32_t cgroup_cnt;
 	char **command;               /* argv after --; NULL-terminated, points into main's argv; or NULL */
 	uint64_t interval_ns;         /* -i, default 5 s, at least 10 ms */
 	bool has_interval;            /* given by the user */

@@ -20,6 +20,7 @@ static const char summary[] =
 
 /* What may follow "unfreed ". */
 static const char *const synopses[] = {
+	"[options]",
 	"[options] -p PID[,PID...]",
 	"[options] -- COMMAND ARG...",
 	NULL,
@@ -46,6 +47,8 @@ static const struct {
 	const char *command;
 	const char *what;
 } examples[] = {
+	{ "unfreed -o 5m",
+	  "every process of the host: what has been held for five minutes" },
 	{ "unfreed -p 4242",
 	  "watch a process, a report every 5 seconds" },
 	{ "unfreed -p 4242 -o 1m -S growth",

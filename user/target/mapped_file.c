@@ -5,10 +5,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define BUCKETS 1024 /* power of two */
@@ -20,7 +22,15 @@
 struct file_table {
 	struct mapped_file *buckets[BUCKETS];
 	unsigned int cnt, open_cnt;
+	file_identify_fn identify; /* may be NULL */
+	void *identify_arg;
 };
+
+void file_table__set_identify(struct file_table *files, file_identify_fn identify, void *arg)
+{
+	files->identify = identify;
+	files->identify_arg = arg;
+}
 
 struct file_table *file_table__new(void)
 {
@@ -185,30 +195,74 @@ static struct mapped_file *add_file(struct file_table *files, dev_t dev, uint64_
 	return file;
 }
 
-struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_t start,
-				    uint64_t end, dev_t dev, uint64_t inode, uint64_t generation,
-				    const char *path)
+static struct mapped_file **find_file(struct file_table *files, dev_t dev, uint64_t inode,
+				      uint64_t generation, const char *path)
 {
-	struct mapped_file *file, **bucket;
+	struct mapped_file **link;
 	uint64_t hash = inode * 31 + dev;
 
 	for (const char *c = path; !inode && *c; c++)
 		hash = hash * 31 + (unsigned char)*c;
-	bucket = &files->buckets[hash % BUCKETS];
-	file = *bucket;
-	while (file && !is_file(file, dev, inode, generation, path))
-		file = file->next;
+	link = &files->buckets[hash % BUCKETS];
+	while (*link && !is_file(*link, dev, inode, generation, path))
+		link = &(*link)->next;
+	return link;
+}
+
+static bool is_on_overlay(int fd)
+{
+	struct statfs st;
+
+	return !fstatfs(fd, &st) && st.f_type == OVERLAYFS_SUPER_MAGIC;
+}
+
+/* The file of the layer, which gets the descriptor; the file itself if it is no other. */
+static struct mapped_file *find_real(struct file_table *files, struct mapped_file *file)
+{
+	struct file_identity identity;
+	struct mapped_file **link, *real;
+
+	if (!files->identify || !is_on_overlay(file->fd) ||
+	    !files->identify(files->identify_arg, file->fd, &identity) ||
+	    (identity.inode == file->inode && identity.dev == file->dev))
+		return file;
+	link = find_file(files, identity.dev, identity.inode, identity.generation, file->path);
+	if (!*link)
+		*link = add_file(files, identity.dev, identity.inode, identity.generation,
+				 file->path);
+	real = *link;
+	if (!real)
+		return file;
+	if (real->fd < 0) {
+		real->fd = file->fd;
+		real->examined = real->user_failed = false;
+	} else {
+		close(file->fd);
+		files->open_cnt--;
+	}
+	file->fd = -ENOENT;
+	file->real = real;
+	return real;
+}
+
+struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_t start,
+				    uint64_t end, dev_t dev, uint64_t inode, uint64_t generation,
+				    const char *path)
+{
+	struct mapped_file **link = find_file(files, dev, inode, generation, path), *file = *link;
+
 	if (!file) {
-		file = add_file(files, dev, inode, generation, path);
+		file = *link = add_file(files, dev, inode, generation, path);
 		if (!file)
 			return NULL;
-		file->next = *bucket;
-		*bucket = file;
 	}
 	if (!file->generation)
 		file->generation = generation;
+	if (file->real)
+		return file->real;
+	if (file->fd >= 0)
+		return file;
 	/* Again if it failed: that process may have been gone, this one lives. */
-	if (file->fd < 0)
-		open_file(files, file, pid, start, end, path);
-	return file;
+	open_file(files, file, pid, start, end, path);
+	return file->fd >= 0 ? find_real(files, file) : file;
 }

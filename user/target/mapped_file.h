@@ -27,13 +27,27 @@ struct mapped_file {
 	bool may_be_python; /* defines a CPython interpreter; known once examined */
 	bool has_code_probe; /* its code_dealloc() is probed */
 	bool has_probes; /* has some, and they are probed */
+	struct mapped_file *real; /* overlayfs: the file of the layer that this is; NULL: itself */
 	struct mapped_file *next;
 };
+
+/* How BPF programs tell the file open at fd from others: what vm_file has in a mapping of it. */
+struct file_identity {
+	dev_t dev;
+	uint64_t inode, generation;
+};
+typedef bool (*file_identify_fn)(void *arg, int fd, struct file_identity *out);
 
 /* NULL with errno ENOMEM. */
 struct file_table *file_table__new(void);
 /* Takes NULL. Closes every descriptor. */
 void file_table__free(struct file_table *files);
+/*
+ * On overlayfs, records of mappings have other names for a file than the kernel's own objects, and
+ * the containers that share a layer share its files. With this, all of them get the one file of
+ * the layer.
+ */
+void file_table__set_identify(struct file_table *files, file_identify_fn identify, void *arg);
 
 /*
  * The file mapped at start-end in pid; generation 0: not known. Opened at first

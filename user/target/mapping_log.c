@@ -33,6 +33,8 @@ struct mapping_log {
 	mapping_fn fn;
 	void *arg;
 	struct process_log *buckets[BUCKETS];
+	bool watches_all;
+	pid_t except;
 };
 
 static struct process_log **find_slot(struct mapping_log *log, pid_t pid)
@@ -190,6 +192,9 @@ static void handle_perf_record(void *arg, const struct perf_record *record)
 	pid_t pid = record->type == PERF_RECORD_FORKED ? record->parent_pid : record->pid;
 	struct process_log *process = find_process(log, pid);
 
+	if (!process && log->watches_all && record->type == PERF_RECORD_COMMAND &&
+	    record->is_exec && pid != log->except)
+		process = add_process(log, pid);
 	if (!process)
 		return;
 	switch (record->type) {
@@ -330,6 +335,17 @@ int mapping_log__add(struct mapping_log *log, pid_t pid, const struct mapping *m
 	if (log->fn)
 		log->fn(log->arg, pid, mapping);
 	return 0;
+}
+
+void mapping_log__watch_all(struct mapping_log *log, pid_t except)
+{
+	log->watches_all = true;
+	log->except = except;
+}
+
+bool mapping_log__knows(const struct mapping_log *log, pid_t pid)
+{
+	return find_process(log, pid);
 }
 
 int mapping_log__watch_new(struct mapping_log *log, pid_t pid)

@@ -54,6 +54,10 @@ int mapping_log__watch(struct mapping_log *log, pid_t pid);
 int mapping_log__add(struct mapping_log *log, pid_t pid, const struct mapping *mapping);
 /* Watches a process that is about to execute; what it has mapped until then does not matter. */
 int mapping_log__watch_new(struct mapping_log *log, pid_t pid);
+/* From now on also watches every process that executes, but for one: ourselves. */
+void mapping_log__watch_all(struct mapping_log *log, pid_t except);
+/* Is the process watched? */
+bool mapping_log__knows(const struct mapping_log *log, pid_t pid);
 /* Forgets a process. */
 void mapping_log__forget(struct mapping_log *log, pid_t pid);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 #include "target/proc_info.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -29,6 +31,33 @@ bool proc_info__exists(pid_t pid)
 			break;
 	fclose(file);
 	return tgid == pid;
+}
+
+/* Kernel threads have no executable; the link of one that we may not read fails differently. */
+static bool is_kernel_thread(pid_t pid)
+{
+	char path[64], byte;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	return readlink(path, &byte, 1) < 0 && errno == ENOENT;
+}
+
+int proc_info__for_each(void (*fn)(void *arg, pid_t pid), void *arg)
+{
+	DIR *proc = opendir("/proc");
+	const struct dirent *entry;
+
+	if (!proc)
+		return -errno;
+	while ((entry = readdir(proc))) {
+		char *end;
+		long pid = strtol(entry->d_name, &end, 10);
+
+		if (pid > 0 && !*end && !is_kernel_thread(pid))
+			fn(arg, pid);
+	}
+	closedir(proc);
+	return 0;
 }
 
 const char *proc_info__exe(pid_t pid, char *buf, size_t size)

@@ -12,6 +12,9 @@
 
 /* Does the process exist (as a process, not as a thread of one)? */
 bool proc_info__exists(pid_t pid);
+/* Calls fn for every process; one that has no address space of its own making (a kernel thread) is
+ * left out. 0 or -errno: /proc cannot be read. */
+int proc_info__for_each(void (*fn)(void *arg, pid_t pid), void *arg);
 /* The executable's path, "" if unknown. Returns buf. */
 const char *proc_info__exe(pid_t pid, char *buf, size_t size);
 /* Its cgroup's path: of the unified hierarchy, else of the first one with a name. "" if unknown. */
