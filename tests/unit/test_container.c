@@ -419,20 +419,31 @@ START_TEST(a_user_cannot_lead_elsewhere)
 		fprintf(stderr, "skipped: root makes the files of two users\n");
 		return;
 	}
-	put("etc/passwd", "joe:x:1000:1000::/home/joe:/bin/sh\nann:x:1001:1001::/home/ann:/bin/sh\n");
+	put("etc/passwd", "joe:x:1000:1000::/home/joe:/bin/sh\nann:x:1001:1001::/home/ann:/bin/sh\n"
+			  "bob:x:1002:1002::/home/bob:/bin/sh\n");
 	put_podman("var/lib/containers/storage/overlay-containers", A, "secret");
 	put("home/joe/x", "");
 	put("home/ann/.local/share/x", "");
+	/* A link within his home is his own affair. */
+	put_podman("home/bob/data/storage/overlay-containers", B, "bobs");
+	put("home/bob/.local/share/containers/x", "");
+	ck_assert_int_eq(symlink("../../../data/storage",
+				 host("home/bob/.local/share/containers/storage")), 0);
 	ck_assert_int_eq(symlink("/var/lib", host("home/joe/.local")), 0);
 	ck_assert_int_eq(symlink("../../../../var/lib/containers",
 				 host("home/ann/.local/share/containers")), 0);
-	snprintf(path, sizeof(path), "cd '%s/host/home' && chown -Rh 1000 joe && chown -Rh 1001 ann",
+	snprintf(path, sizeof(path), "cd '%s/host/home' && chown -Rh 1000 joe && "
+		 "chown -Rh 1001 ann && chown -Rh 1002 bob",
 		 test_dir);
 	ck_assert_int_eq(system(path), 0);
 	put_in_cgroup(10, "/user.slice/user-1000.slice/user@1000.service/libpod-" A ".scope");
 	put_in_cgroup(11, "/user.slice/user-1001.slice/user@1001.service/libpod-" A ".scope");
 	check(10, "podman", A, "0123456789ab");
 	check(11, "podman", A, "0123456789ab");
+	put_in_cgroup(12, "/user.slice/user-1002.slice/user@1002.service/libpod-" B ".scope");
+	check(12, "podman", B, "bobs");
+	put_in_cgroup(13, "/user.slice/user-1003.slice/user@1003.service/libpod-" C ".scope");
+	check(13, "podman", C, "cccccccccccc");
 }
 END_TEST
 
@@ -583,12 +594,14 @@ START_TEST(broken_lists_are_no_names)
 		check(10, "podman", A, "0123456789ab");
 	}
 	put_process(11, "0::/some/where\n", HOST_NS, HOST_NS);
+	put_process(12, "1:cpu:/\n0::/\n", HOST_NS, HOST_NS);
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
 		put("run/runc/web/state.json", states[i]);
 		put("run/crun/web/status", states[i]);
 		put(TASKS "/default/web/config.json", states[i]);
 		start();
 		check(11, "", "", "");
+		check(12, "", "", "");
 	}
 }
 END_TEST
@@ -642,6 +655,12 @@ START_TEST(only_regular_files_in_the_tree_are_read)
 	rmdir(host("var/lib/docker/containers/" A "/config.v2.json"));
 	write_script(test_path("outside.json"), "{\"Name\":\"/outside\"}");
 	ck_assert_int_eq(symlink("../../../../../../outside.json",
+				 host("var/lib/docker/containers/" A "/config.v2.json")), 0);
+	start();
+	check(10, "docker", A, "0123456789ab");
+	unlink(host("var/lib/docker/containers/" A "/config.v2.json"));
+	put("inside.json", "{\"Name\":\"/inside\"}");
+	ck_assert_int_eq(symlink("/inside.json",
 				 host("var/lib/docker/containers/" A "/config.v2.json")), 0);
 	start();
 	check(10, "docker", A, "0123456789ab");

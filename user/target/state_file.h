@@ -21,7 +21,7 @@ struct json_object;
 struct state_tree {
 	int fd;           /* of its root */
 	uid_t owner;      /* whose files are believed; root's always are */
-	bool is_foreign;  /* an unprivileged user's: symbolic links are not followed */
+	bool is_foreign;  /* a user's own: links out of it are not followed, root's files not read */
 };
 
 /* Returns 0, or -errno with fd -1. */
