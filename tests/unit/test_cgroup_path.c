@@ -4,13 +4,13 @@
 #include "target_fixture.h"
 
 /*
- * Goal of this test: a cgroup's path, as each runtime makes it, tells the container, its pod and its
- * unit; and nothing that only looks like one does.
+ * Goal of this test: a cgroup's path, as each runtime makes it, tells the container, its pod and
+ * its unit; and nothing that only looks like one does.
  */
 
-#define A "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define B "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
-#define POD "8dbc41fd-5c44-4c2a-bb69-0f2d3a2d5b7c"
+#define A    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define B    "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+#define POD  "8dbc41fd-5c44-4c2a-bb69-0f2d3a2d5b7c"
 #define POD_ "8dbc41fd_5c44_4c2a_bb69_0f2d3a2d5b7c"
 #define USER "/user.slice/user-1000.slice/user@1000.service"
 
@@ -31,7 +31,8 @@ static const struct {
 	{"/kubepods/burstable/pod" POD "/" A, "kubernetes", A, POD, "", -1},
 	{"/kubepods/pod" POD "/" A, "kubernetes", A, POD, "", -1},
 	{"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod" POD_
-	 ".slice/cri-containerd-" A ".scope", "containerd", A, POD, "", -1},
+	 ".slice/cri-containerd-" A ".scope",
+	 "containerd", A, POD, "", -1},
 	{"/kubepods.slice/kubepods-pod" POD_ ".slice/crio-" A ".scope", "cri-o", A, POD, "", -1},
 	{"/kubepods.slice/kubepods-pod" POD_ ".slice/crio-" A, "cri-o", A, POD, "", -1},
 	{"/kubepods.slice/kubepods-pod" POD_ ".slice/docker-" A ".scope", "docker", A, POD, "", -1},
@@ -46,8 +47,10 @@ static const struct {
 	{"/machine.slice/libpod-" A ".scope/container", "podman", A, "", "", -1},
 	{"/libpod_parent/libpod-" A, "podman", A, "", "", -1},
 	{"/system.slice/web.service/libpod-payload-" A, "podman", A, "", "web.service", -1},
-	{"/machine.slice/machine-libpod_pod_" B ".slice/libpod-" A ".scope", "podman", A, B, "", -1},
-	{USER "/user.slice/libpod-" A ".scope/container", "podman", A, "", "user@1000.service", 1000},
+	{"/machine.slice/machine-libpod_pod_" B ".slice/libpod-" A ".scope", "podman", A, B, "",
+	 -1},
+	{USER "/user.slice/libpod-" A ".scope/container", "podman", A, "", "user@1000.service",
+	 1000},
 	{USER "/user.slice/user-libpod_pod_" B ".slice/libpod-" A ".scope", "podman", A, B,
 	 "user@1000.service", 1000},
 	/* others */
@@ -80,7 +83,8 @@ START_TEST(a_path_tells_the_container)
 		ck_assert_int_eq(parsed.containers[0].uid, containers[i].uid);
 		ck_assert_int_eq(parsed.containers[0].has_hash,
 				 strlen(containers[i].id) == CGROUP_HASH_LEN);
-		ck_assert_msg(!strcmp(parsed.unit, containers[i].unit), "%s: %s", path, parsed.unit);
+		ck_assert_msg(!strcmp(parsed.unit, containers[i].unit), "%s: %s", path,
+			      parsed.unit);
 	}
 }
 END_TEST
@@ -100,7 +104,8 @@ START_TEST(a_path_tells_that_there_is_none)
 		{"/system.slice/dbus.socket", "dbus.socket"},
 		{"/system.slice/.service", ""},
 		{"/user.slice/user-0.slice/session-3.scope", "session-3.scope"},
-		{USER "/app.slice/app-org.gnome.Terminal.slice/vte-spawn-1.scope", "vte-spawn-1.scope"},
+		{USER "/app.slice/app-org.gnome.Terminal.slice/vte-spawn-1.scope",
+		 "vte-spawn-1.scope"},
 		{USER "/init.scope", "user@1000.service"},
 		/* who watches a container from outside */
 		{"/machine.slice/libpod-conmon-" A ".scope", "libpod-conmon-" A ".scope"},
@@ -116,8 +121,10 @@ START_TEST(a_path_tells_that_there_is_none)
 		/* no hashes */
 		{"/docker/0123456789abcdef", ""},
 		{"/docker/" A "0", ""},
-		{"/system.slice/docker-0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF"
-		 ".scope", "docker-0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF"
+		{"/system.slice/"
+		 "docker-0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF"
+		 ".scope",
+		 "docker-0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF"
 		 ".scope"},
 		{"/system.slice/docker.service", "docker.service"},
 		{"/system.slice/docker-.scope", "docker-.scope"},
@@ -139,8 +146,10 @@ START_TEST(nested_containers_are_in_order)
 {
 	struct cgroup_path parsed;
 
-	cgroup_path__parse("/docker/" A "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod"
-			   POD_ ".slice/cri-containerd-" B ".scope", &parsed);
+	cgroup_path__parse("/docker/" A
+			   "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod" POD_
+			   ".slice/cri-containerd-" B ".scope",
+			   &parsed);
 	ck_assert_uint_eq(parsed.container_cnt, 2);
 	ck_assert_str_eq(parsed.containers[0].runtime, "docker");
 	ck_assert_str_eq(parsed.containers[0].id, A);
@@ -200,8 +209,9 @@ START_TEST(escapes_of_units_are_undone)
 	static const struct {
 		const char *escaped, *name;
 	} cases[] = {
-		{"a\\x2db", "a-b"},   {"\\x5c", "\\"},      {"a\\x2", "a\\x2"}, {"a\\x", "a\\x"},
-		{"a\\xzz", "a\\xzz"}, {"a\\x00b", "a\\x00b"}, {"a\\", "a\\"},    {"\\x41\\x42", "AB"},
+		{"a\\x2db", "a-b"}, {"\\x5c", "\\"},	  {"a\\x2", "a\\x2"},
+		{"a\\x", "a\\x"},   {"a\\xzz", "a\\xzz"}, {"a\\x00b", "a\\x00b"},
+		{"a\\", "a\\"},	    {"\\x41\\x42", "AB"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -13,12 +13,12 @@
  * The trees are made here: ROOT/proc with the processes, ROOT/host with the runtimes' files.
  */
 
-#define A "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define B "0123456789abfedcba9876543210fedcba9876543210fedcba98765432100000"
-#define C "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
-#define POD "8dbc41fd-5c44-4c2a-bb69-0f2d3a2d5b7c"
-#define POD_ "8dbc41fd_5c44_4c2a_bb69_0f2d3a2d5b7c"
-#define TASKS "run/containerd/io.containerd.runtime.v2.task"
+#define A	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define B	"0123456789abfedcba9876543210fedcba9876543210fedcba98765432100000"
+#define C	"cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+#define POD	"8dbc41fd-5c44-4c2a-bb69-0f2d3a2d5b7c"
+#define POD_	"8dbc41fd_5c44_4c2a_bb69_0f2d3a2d5b7c"
+#define TASKS	"run/containerd/io.containerd.runtime.v2.task"
 #define HOST_NS 4026531836
 
 static struct containers *containers;
@@ -137,15 +137,17 @@ static void check_pod(pid_t pid, const char *namespace, const char *pod)
 
 static void put_docker(const char *folder, const char *id, const char *name)
 {
-	char path[PATH_MAX], text[2048];
+	char path[512], text[2048];
 
 	snprintf(path, sizeof(path), "%s/containers/%s/config.v2.json", folder, id);
-	snprintf(text, sizeof(text),
-		 "{\"StreamConfig\":{},\"State\":{\"Running\":true,\"Paused\":false,\"Pid\":4711,"
-		 "\"ExitCode\":0,\"Error\":\"\"},\"ID\":\"%s\",\"Created\":\"2024-05-01T12:00:00Z\","
-		 "\"Managed\":false,\"Path\":\"sleep\",\"Args\":[\"60\"],\"Config\":{\"Hostname\":"
-		 "\"0123456789ab\",\"Env\":[\"PATH=/bin\"],\"Labels\":{\"a\":\"b\"}},"
-		 "\"Name\":\"/%s\",\"Driver\":\"overlay2\",\"RestartCount\":0}", id, name);
+	snprintf(
+		text, sizeof(text),
+		"{\"StreamConfig\":{},\"State\":{\"Running\":true,\"Paused\":false,\"Pid\":4711,"
+		"\"ExitCode\":0,\"Error\":\"\"},\"ID\":\"%s\",\"Created\":\"2024-05-01T12:00:00Z\","
+		"\"Managed\":false,\"Path\":\"sleep\",\"Args\":[\"60\"],\"Config\":{\"Hostname\":"
+		"\"0123456789ab\",\"Env\":[\"PATH=/bin\"],\"Labels\":{\"a\":\"b\"}},"
+		"\"Name\":\"/%s\",\"Driver\":\"overlay2\",\"RestartCount\":0}",
+		id, name);
 	put(path, text);
 }
 
@@ -190,7 +192,8 @@ END_TEST
 START_TEST(containerd_under_kubernetes)
 {
 	put(TASKS "/k8s.io/" A "/config.json",
-	    "{\"ociVersion\":\"1.0.2-dev\",\"process\":{\"args\":[\"/app\"]},\"hostname\":\"shop-1\","
+	    "{\"ociVersion\":\"1.0.2-dev\",\"process\":{\"args\":[\"/"
+	    "app\"]},\"hostname\":\"shop-1\","
 	    "\"annotations\":{\"io.kubernetes.cri.container-name\":\"app\","
 	    "\"io.kubernetes.cri.container-type\":\"container\","
 	    "\"io.kubernetes.cri.image-name\":\"example.org/app:1\","
@@ -225,7 +228,8 @@ END_TEST
 
 START_TEST(nerdctl_and_ctr)
 {
-	put(TASKS "/default/" A "/config.json", "{\"annotations\":{\"nerdctl/name\":\"web\","
+	put(TASKS "/default/" A "/config.json",
+	    "{\"annotations\":{\"nerdctl/name\":\"web\","
 	    "\"nerdctl/namespace\":\"default\"},\"linux\":{\"cgroupsPath\":\"/default/" A "\"}}");
 	put_in_cgroup(10, "/default/" A);
 	check(10, "containerd", A, "web");
@@ -241,14 +245,15 @@ END_TEST
 
 static void put_podman(const char *folder, const char *id, const char *name)
 {
-	char path[PATH_MAX], text[2048];
+	char path[512], text[2048];
 
 	snprintf(path, sizeof(path), "%s/containers.json", folder);
 	snprintf(text, sizeof(text),
 		 "[{\"id\":\"%s\",\"names\":[\"other\"],\"image\":\"\",\"layer\":\"\"},"
 		 "{\"id\":\"%s\",\"names\":[\"%s\"],\"image\":\"\",\"layer\":\"afe7\",\"metadata\":"
 		 "\"{\\\"name\\\":\\\"%s\\\"}\",\"created\":\"2024-05-01T12:00:00Z\",\"flags\":"
-		 "{\"MountLabel\":\"\",\"ProcessLabel\":\"\"}}]", C, id, name, name);
+		 "{\"MountLabel\":\"\",\"ProcessLabel\":\"\"}}]",
+		 C, id, name, name);
 	put(path, text);
 	snprintf(path, sizeof(path), "%s/%s/userdata/config.json", folder, id);
 	put(path, "{\"ociVersion\":\"1.0.2-dev\",\"hostname\":\"0123456789ab\",\"annotations\":{"
@@ -304,11 +309,13 @@ START_TEST(runc_by_cgroup)
 {
 	put("run/runc/web/state.json",
 	    "{\"id\":\"web\",\"init_process_pid\":4711,\"init_process_start\":1378340,"
-	    "\"config\":{\"cgroups\":{\"name\":\"web\",\"path\":\"\"},\"labels\":[\"bundle=/srv/web\"]},"
+	    "\"config\":{\"cgroups\":{\"name\":\"web\",\"path\":\"\"},\"labels\":[\"bundle=/srv/"
+	    "web\"]},"
 	    "\"cgroup_paths\":{\"\":\"/sys/fs/cgroup/unified/web\",\"cpu\":"
 	    "\"/sys/fs/cgroup/cpu,cpuacct/web\",\"memory\":\"/sys/fs/cgroup/memory/box/web\","
 	    "\"name=systemd\":\"/sys/fs/cgroup/systemd/web\"}}");
-	put("run/runc/db/state.json", "{\"id\":\"db\",\"cgroup_paths\":{\"\":\"/sys/fs/cgroup/dbs/db\"}}");
+	put("run/runc/db/state.json",
+	    "{\"id\":\"db\",\"cgroup_paths\":{\"\":\"/sys/fs/cgroup/dbs/db\"}}");
 	put_process(10, "9:name=systemd:/\n4:memory:/box/web\n0::/\n", HOST_NS, HOST_NS);
 	put_process(11, "0::/web/worker\n", HOST_NS, HOST_NS + 1);
 	put_in_cgroup(12, "/dbs/db");
@@ -325,17 +332,19 @@ END_TEST
 START_TEST(runc_by_the_namespace_of_its_first_process)
 {
 	put("run/runc/web/state.json", "{\"id\":\"web\",\"init_process_pid\":4711,"
-	    "\"init_process_start\":1378340,\"cgroup_paths\":{}}");
+				       "\"init_process_start\":1378340,\"cgroup_paths\":{}}");
 	put_process(4711, "0::/user.slice/session-1.scope\n", HOST_NS + 7, HOST_NS + 7);
-	put_proc(4711, "stat", "4711 (a) b) c) S 1 4711 4711 0 -1 4194560 100 0 0 0 0 0 0 0 20 0 1 0 "
-			       "1378340 2000000 100\n");
+	put_proc(4711, "stat",
+		 "4711 (a) b) c) S 1 4711 4711 0 -1 4194560 100 0 0 0 0 0 0 0 20 0 1 0 "
+		 "1378340 2000000 100\n");
 	put_process(10, "0::/user.slice/session-1.scope\n", HOST_NS + 7, HOST_NS + 7);
 	put_process(11, "0::/user.slice/session-1.scope\n", HOST_NS + 8, HOST_NS + 8);
 	check(10, "runc", "web", "web");
 	check(11, "namespace", "pidns-4026531844", "pidns-4026531844");
 	/* Its number is another process's now. */
-	put_proc(4711, "stat", "4711 (x) S 1 4711 4711 0 -1 4194560 100 0 0 0 0 0 0 0 20 0 1 0 "
-			       "1378341 2000000 100\n");
+	put_proc(4711, "stat",
+		 "4711 (x) S 1 4711 4711 0 -1 4194560 100 0 0 0 0 0 0 0 20 0 1 0 "
+		 "1378341 2000000 100\n");
 	start();
 	check(10, "namespace", "pidns-4026531843", "pidns-4026531843");
 }
@@ -353,8 +362,10 @@ END_TEST
 START_TEST(crun)
 {
 	put("run/crun/web/status",
-	    "{\n    \"pid\": 4711,\n    \"process-start-time\": 1378340,\n    \"cgroup-path\": \"/web\",\n"
-	    "    \"scope\": \"\",\n    \"rootfs\": \"/srv/web/rootfs\",\n    \"systemd-cgroup\": false,\n"
+	    "{\n    \"pid\": 4711,\n    \"process-start-time\": 1378340,\n    \"cgroup-path\": "
+	    "\"/web\",\n"
+	    "    \"scope\": \"\",\n    \"rootfs\": \"/srv/web/rootfs\",\n    \"systemd-cgroup\": "
+	    "false,\n"
 	    "    \"bundle\": \"/srv/web\",\n    \"created\": \"2024-05-01T12:00:00.000000Z\",\n"
 	    "    \"detached\": true,\n    \"external_descriptors\": \"[]\"\n}\n");
 	put_in_cgroup(10, "/web/sub");
@@ -428,11 +439,14 @@ START_TEST(a_user_cannot_lead_elsewhere)
 	put_podman("home/bob/data/storage/overlay-containers", B, "bobs");
 	put("home/bob/.local/share/containers/x", "");
 	ck_assert_int_eq(symlink("../../../data/storage",
-				 host("home/bob/.local/share/containers/storage")), 0);
+				 host("home/bob/.local/share/containers/storage")),
+			 0);
 	ck_assert_int_eq(symlink("/var/lib", host("home/joe/.local")), 0);
 	ck_assert_int_eq(symlink("../../../../var/lib/containers",
-				 host("home/ann/.local/share/containers")), 0);
-	snprintf(path, sizeof(path), "cd '%s/host/home' && chown -Rh 1000 joe && "
+				 host("home/ann/.local/share/containers")),
+			 0);
+	snprintf(path, sizeof(path),
+		 "cd '%s/host/home' && chown -Rh 1000 joe && "
 		 "chown -Rh 1001 ann && chown -Rh 1002 bob",
 		 test_dir);
 	ck_assert_int_eq(system(path), 0);
@@ -480,8 +494,8 @@ START_TEST(where_pid_1_is_closed_to_us_we_are_the_host)
 
 	put_process(10, "0::/x\n", HOST_NS, HOST_NS);
 	put_process(11, "0::/x\n", HOST_NS + 1, HOST_NS + 1);
-	snprintf(path, sizeof(path), "rm -r '%s/proc/1'; cp -a '%s/proc/10' '%s/proc/self'", test_dir,
-		 test_dir, test_dir);
+	snprintf(path, sizeof(path), "rm -r '%s/proc/1'; cp -a '%s/proc/10' '%s/proc/self'",
+		 test_dir, test_dir, test_dir);
 	ck_assert_int_eq(system(path), 0);
 	start();
 	check(10, "", "", "");
@@ -499,8 +513,10 @@ START_TEST(the_line_that_tells_of_a_container_counts)
 	char path[PATH_MAX], small[5];
 
 	put_docker("var/lib/docker", A, "web");
-	put_process(10, "5:pids:/system.slice/docker.service\n4:memory:/docker/" A
-		    "\n0::/system.slice/containerd.service\n", HOST_NS + 1, HOST_NS + 1);
+	put_process(10,
+		    "5:pids:/system.slice/docker.service\n4:memory:/docker/" A
+		    "\n0::/system.slice/containerd.service\n",
+		    HOST_NS + 1, HOST_NS + 1);
 	check(10, "docker", A, "web");
 	containers__of(containers, 10, path, sizeof(path));
 	ck_assert_str_eq(path, "/docker/" A);
@@ -556,9 +572,21 @@ END_TEST
 START_TEST(a_broken_file_is_no_name)
 {
 	static const char *const broken[] = {
-		"", "{", "[]", "null", "7", "\"web\"", "{\"Name\":", "{\"Name\":\"/web", "{\"Name\":{}}",
-		"{\"Name\":7}", "{\"Name\":null}", "{\"Name\":\"\"}", "{\"Name\":\"/\"}",
-		"{\"Config\":[],\"Name\":[\"web\"]}", "{\"Config\":{\"Labels\":[1,2]}}",
+		"",
+		"{",
+		"[]",
+		"null",
+		"7",
+		"\"web\"",
+		"{\"Name\":",
+		"{\"Name\":\"/web",
+		"{\"Name\":{}}",
+		"{\"Name\":7}",
+		"{\"Name\":null}",
+		"{\"Name\":\"\"}",
+		"{\"Name\":\"/\"}",
+		"{\"Config\":[],\"Name\":[\"web\"]}",
+		"{\"Config\":{\"Labels\":[1,2]}}",
 		"{\"Config\":{\"Labels\":{\"io.kubernetes.container.name\":{}}}}",
 		"\xff\xfe{\"Name\":\"web\"}",
 	};
@@ -575,14 +603,27 @@ END_TEST
 START_TEST(broken_lists_are_no_names)
 {
 	static const char *const broken[] = {
-		"", "[", "{}", "[[]]", "[{}]", "[null,7,\"x\"]", "[{\"id\":7}]",
-		"[{\"id\":\"" A "\"}]", "[{\"id\":\"" A "\",\"names\":{}}]",
-		"[{\"id\":\"" A "\",\"names\":[]}]", "[{\"id\":\"" A "\",\"names\":[7]}]",
+		"",
+		"[",
+		"{}",
+		"[[]]",
+		"[{}]",
+		"[null,7,\"x\"]",
+		"[{\"id\":7}]",
+		"[{\"id\":\"" A "\"}]",
+		"[{\"id\":\"" A "\",\"names\":{}}]",
+		"[{\"id\":\"" A "\",\"names\":[]}]",
+		"[{\"id\":\"" A "\",\"names\":[7]}]",
 	};
 	static const char *const states[] = {
-		"", "[]", "{\"cgroup_paths\":7}", "{\"cgroup_paths\":{\"\":7,\"x\":null}}",
-		"{\"cgroup_paths\":{\"\":\"/sys/fs/cgroup\",\"a\":\"/sys/fs/cgroup/a\",\"b\":\"/\"}}",
-		"{\"cgroup_paths\":{\"\":\"/sys/fs/cgroup/\",\"memory\":\"/sys/fs/cgroup/memory/\"}}",
+		"",
+		"[]",
+		"{\"cgroup_paths\":7}",
+		"{\"cgroup_paths\":{\"\":7,\"x\":null}}",
+		"{\"cgroup_paths\":{\"\":\"/sys/fs/cgroup\",\"a\":\"/sys/fs/cgroup/a\",\"b\":\"/"
+		"\"}}",
+		"{\"cgroup_paths\":{\"\":\"/sys/fs/cgroup/\",\"memory\":\"/sys/fs/cgroup/memory/"
+		"\"}}",
 		"{\"init_process_pid\":\"x\",\"init_process_start\":{},\"cgroup_paths\":{}}",
 		"{\"init_process_pid\":-1,\"cgroup_paths\":{}}",
 	};
@@ -655,13 +696,14 @@ START_TEST(only_regular_files_in_the_tree_are_read)
 	rmdir(host("var/lib/docker/containers/" A "/config.v2.json"));
 	write_script(test_path("outside.json"), "{\"Name\":\"/outside\"}");
 	ck_assert_int_eq(symlink("../../../../../../outside.json",
-				 host("var/lib/docker/containers/" A "/config.v2.json")), 0);
+				 host("var/lib/docker/containers/" A "/config.v2.json")),
+			 0);
 	start();
 	check(10, "docker", A, "0123456789ab");
 	unlink(host("var/lib/docker/containers/" A "/config.v2.json"));
 	put("inside.json", "{\"Name\":\"/inside\"}");
-	ck_assert_int_eq(symlink("/inside.json",
-				 host("var/lib/docker/containers/" A "/config.v2.json")), 0);
+	ck_assert_int_eq(
+		symlink("/inside.json", host("var/lib/docker/containers/" A "/config.v2.json")), 0);
 	start();
 	check(10, "docker", A, "0123456789ab");
 	/* Folders of the system may be links, as /var/lib/docker -> /srv/docker: in the tree. */
@@ -671,7 +713,8 @@ START_TEST(only_regular_files_in_the_tree_are_read)
 	put_in_cgroup(11, "/docker/" C);
 	check(11, "docker", C, "web");
 	if (!geteuid()) {
-		ck_assert_int_eq(chown(host("srv/docker/containers/" C "/config.v2.json"), 1000, 1000), 0);
+		ck_assert_int_eq(
+			chown(host("srv/docker/containers/" C "/config.v2.json"), 1000, 1000), 0);
 		start();
 		check(11, "docker", C, "cccccccccccc");
 	}
@@ -830,9 +873,11 @@ START_TEST(pods_tell_containers_of_the_same_name_apart)
 		memset(id, '0' + i, 64);
 		id[64] = 0;
 		snprintf(path, sizeof(path), TASKS "/k8s.io/%s/config.json", id);
-		snprintf(text, sizeof(text), "{\"annotations\":{\"io.kubernetes.cri.container-name\":"
+		snprintf(text, sizeof(text),
+			 "{\"annotations\":{\"io.kubernetes.cri.container-name\":"
 			 "\"app\",\"io.kubernetes.cri.sandbox-name\":\"shop-%d\","
-			 "\"io.kubernetes.cri.sandbox-namespace\":\"prod\"}}", i);
+			 "\"io.kubernetes.cri.sandbox-namespace\":\"prod\"}}",
+			 i);
 		put(path, text);
 		snprintf(path, sizeof(path), "/kubepods/pod%d/%s", i, id);
 		put_in_cgroup(10 + i, path);

@@ -73,10 +73,14 @@ static const char *parse_scope(const char *name, char *id)
 		const char *prefix, *runtime;
 		bool takes_names;
 	} scopes[] = {
-		{"docker-", "docker", false},      {"cri-containerd-", "containerd", false},
-		{"nerdctl-", "containerd", false}, {"crio-", "cri-o", false},
-		{"libpod-payload-", "podman", false}, {"libpod-", "podman", false},
-		{"runc-", "runc", true},           {"crun-", "crun", true},
+		{"docker-", "docker", false},
+		{"cri-containerd-", "containerd", false},
+		{"nerdctl-", "containerd", false},
+		{"crio-", "cri-o", false},
+		{"libpod-payload-", "podman", false},
+		{"libpod-", "podman", false},
+		{"runc-", "runc", true},
+		{"crun-", "crun", true},
 	};
 	const char *dash = strrchr(name, '-');
 
@@ -138,7 +142,7 @@ static const char *parse_container(const struct part *part, bool is_first, bool 
 	return in_pods ? "kubernetes" : "oci";
 }
 
-/* "podUID", "kubepods-burstable-podUID.slice" (with "_" for "-"), "machine-libpod_pod_HASH.slice". */
+/* "podUID", "kubepods-podUID.slice" (with "_" for "-"), "machine-libpod_pod_HASH.slice". */
 static void parse_pod(const char *name, bool in_pods, char *pod_id)
 {
 	const char *podman = strstr(name, "libpod_pod_"), *mark = NULL;
@@ -219,7 +223,8 @@ void cgroup_path__parse(const char *path, struct cgroup_path *out)
 		strcpy(part.name, part.after);
 		part.after[0] = 0;
 		more = next_name(&path, part.after);
-		if (sscanf(part.name, "user@%u.service%n", &user, &end) == 1 && end && !part.name[end])
+		if (sscanf(part.name, "user@%u.service%n", &user, &end) == 1 && end &&
+		    !part.name[end])
 			uid = user;
 		in_pods |= strstr(part.name, "kubepods") != NULL;
 		parse_pod(part.name, in_pods, pod_id);

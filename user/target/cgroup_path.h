@@ -11,7 +11,7 @@
  *
  *	/docker/HASH, /system.slice/docker-HASH.scope           Docker, by cgroupfs and by systemd
  *	/kubepods/burstable/podUID/HASH                         Kubernetes, by cgroupfs
- *	/kubepods.slice/kubepods-podUID.slice/cri-containerd-HASH.scope  and by systemd; crio-HASH.scope
+ *	/kubepods.slice/kubepods-podUID.slice/cri-containerd-HASH.scope, crio-HASH.scope  by systemd
  *	/machine.slice/libpod-HASH.scope, /libpod_parent/libpod-HASH     Podman
  *	/system.slice/web.service/libpod-payload-HASH           Podman within a service
  *	/user.slice/user-1000.slice/user@1000.service/...       the user's own (rootless)
@@ -23,17 +23,18 @@
  * nspawn's supervisor) are not in it.
  */
 
-#define CGROUP_NAME_SIZE 256  /* NAME_MAX and its end */
-#define CGROUP_HASH_LEN  64
+#define CGROUP_NAME_SIZE  256 /* NAME_MAX and its end */
+#define CGROUP_HASH_LEN	  64
 #define CGROUP_MAX_NESTED 4
 
 struct cgroup_container {
-	const char *runtime; /* a constant: "docker", "containerd", "cri-o", "podman", "runc", "crun",
-			      * "lxc", "systemd-nspawn"; "kubernetes" or "oci": one of them */
-	char id[CGROUP_NAME_SIZE]; /* the hash, or the name where the runtime knows by name */
-	bool has_hash;       /* id is a hash: its name is in the runtime's state */
+	/* A constant: "docker", "containerd", "cri-o", "podman", "runc", "crun", "lxc",
+	 * "systemd-nspawn"; "kubernetes" or "oci": one of them. */
+	const char *runtime;
+	char id[CGROUP_NAME_SIZE];     /* the hash, or the name where the runtime knows by name */
+	bool has_hash;		       /* id is a hash: its name is in the runtime's state */
 	char pod_id[CGROUP_NAME_SIZE]; /* Kubernetes' uid, or Podman's hash; "" */
-	int64_t uid;         /* whose cgroups these are, if delegated to a user; else -1 */
+	int64_t uid; /* whose cgroups these are, if delegated to a user; else -1 */
 };
 
 struct cgroup_path {

@@ -15,18 +15,18 @@
 #include "target/runtime_state.h"
 #include "target/state_file.h"
 
-#define MAX_KEPT 1024          /* cgroups remembered; then the one kept longest goes */
-#define KEEP_S 60              /* a container may be renamed */
-#define KEEP_NAMELESS_S 5      /* or its file come later than its first process */
+#define MAX_KEPT	 1024  /* cgroups remembered; then the one kept longest goes */
+#define KEEP_S		 60    /* a container may be renamed */
+#define KEEP_NAMELESS_S	 5     /* or its file come later than its first process */
 #define MAX_CGROUP_BYTES 65536 /* of /proc/PID/cgroup */
-#define SHORT_ID_LEN 12
-#define MAX_LISTED 4096        /* containers of a list */
+#define SHORT_ID_LEN	 12
+#define MAX_LISTED	 4096 /* containers of a list */
 
 _Static_assert(CONTAINER_TEXT_SIZE == CGROUP_NAME_SIZE, "names fit");
 
 /* What the kernel says of a process. */
 struct placement {
-	char *text;              /* /proc/PID/cgroup, lines ended by zeros */
+	char *text; /* /proc/PID/cgroup, lines ended by zeros */
 	size_t len;
 	struct cgroup_path path; /* of the line that says most */
 	const char *path_text;
@@ -72,8 +72,8 @@ static int open_proc(const struct containers *containers, pid_t pid, const char 
 }
 
 /* Up to size - 1 bytes with a zero after them; -errno. */
-static ssize_t read_proc(const struct containers *containers, pid_t pid, const char *name, char *buf,
-			 size_t size)
+static ssize_t read_proc(const struct containers *containers, pid_t pid, const char *name,
+			 char *buf, size_t size)
 {
 	int fd = open_proc(containers, pid, name);
 	size_t len = 0;
@@ -161,8 +161,9 @@ static int rank_line(const struct cgroup_path *path, const char *text, bool is_u
 
 /*
  * Lines are "0::/path" (unified) or "4:memory:/path", "1:name=systemd:/path". On hosts with both,
- * runtimes may have moved a process in the older hierarchies only ("0::/system.slice/docker.service"
- * beside "4:memory:/docker/HASH"): the line that tells of a container counts.
+ * runtimes may have moved a process in the older hierarchies only
+ * ("0::/system.slice/docker.service" beside "4:memory:/docker/HASH"): the line that tells of a
+ * container counts.
  */
 static void choose_line(struct placement *at)
 {
@@ -298,8 +299,8 @@ static const struct plain_container *find_by_namespace(const struct containers *
 /* A container that has no name is called by its id, cut if that is long. */
 static void name_by_id(const char *id, bool has_hash, char name[static CONTAINER_TEXT_SIZE])
 {
-	snprintf(name, CONTAINER_TEXT_SIZE, "%.*s", has_hash ? SHORT_ID_LEN : CONTAINER_TEXT_SIZE - 1,
-		 id);
+	snprintf(name, CONTAINER_TEXT_SIZE, "%.*s",
+		 has_hash ? SHORT_ID_LEN : CONTAINER_TEXT_SIZE - 1, id);
 }
 
 /* Returns whether it has all the names that it can have. */
@@ -307,7 +308,8 @@ static bool fill_names(const struct containers *containers, const struct cgroup_
 		       struct container *out)
 {
 	struct runtime_names names;
-	bool found = runtime_state__find(&containers->tree, from->runtime, from->id, from->uid, &names);
+	bool found =
+		runtime_state__find(&containers->tree, from->runtime, from->id, from->uid, &names);
 
 	if (found) {
 		out->runtime = names.runtime;
@@ -322,7 +324,8 @@ static bool fill_from_path(const struct containers *containers, const struct cgr
 			   struct container *out)
 {
 	/* In a container ourselves, without a cgroup namespace, all paths begin with it. */
-	uint32_t first = path->container_cnt > 1 && !strcmp(path->containers[0].id, containers->own_id);
+	uint32_t first =
+		path->container_cnt > 1 && !strcmp(path->containers[0].id, containers->own_id);
 	const struct cgroup_container *outer = &path->containers[first],
 				      *inner = &path->containers[path->container_cnt - 1];
 	struct container named = {.runtime = outer->runtime};
@@ -352,8 +355,8 @@ static bool fill_from_path(const struct containers *containers, const struct cgr
 	return is_named;
 }
 
-static void fill_from_plain(const struct containers *containers, const struct plain_container *plain,
-			    struct container *out)
+static void fill_from_plain(const struct containers *containers,
+			    const struct plain_container *plain, struct container *out)
 {
 	const struct cgroup_container by_hash = {.runtime = "", .uid = -1};
 	struct cgroup_container from = by_hash;
@@ -657,8 +660,7 @@ static bool is_qualified(const struct container *container, const char *text)
 		return false;
 	snprintf(whole, sizeof(whole), "%s/%s/%s", container->pod_namespace, container->pod,
 		 container->name);
-	return !strcmp(text, whole) ||
-	       !strcmp(text, whole + strlen(container->pod_namespace) + 1);
+	return !strcmp(text, whole) || !strcmp(text, whole + strlen(container->pod_namespace) + 1);
 }
 
 static enum fit fit(const struct container *container, const char *text)
@@ -779,8 +781,8 @@ static void describe(const struct container *list, uint32_t cnt, uint32_t i, cha
 		snprintf(buf, size, "%s%s", label, id);
 }
 
-const char *container__names(const struct container *list, uint32_t cnt, const char *text, char *buf,
-			     size_t size)
+const char *container__names(const struct container *list, uint32_t cnt, const char *text,
+			     char *buf, size_t size)
 {
 	const size_t room = sizeof(", and 4294967295 more");
 	size_t len = 0;

@@ -53,7 +53,8 @@ static void get_first(struct json_object *object, const char *const *keys,
 static void read_labels(struct json_object *labels, struct runtime_names *names)
 {
 	static const char *const name_keys[] = {"io.kubernetes.cri.container-name",
-						"io.kubernetes.container.name", "nerdctl/name", NULL};
+						"io.kubernetes.container.name", "nerdctl/name",
+						NULL};
 	static const char *const pod_keys[] = {"io.kubernetes.cri.sandbox-name",
 					       "io.kubernetes.pod.name",
 					       "io.kubernetes.cri-o.KubeName", NULL};
@@ -116,7 +117,8 @@ static bool find_docker(const struct state_tree *tree, const char *id, struct ru
 /* Calls with each folder of containers, "STATE/io.containerd.runtime.v2.task/NAMESPACE", until one
  * says that it is enough. */
 static bool each_task_folder(const struct state_tree *tree,
-			     bool (*call)(const struct state_tree *tree, const char *folder, void *arg),
+			     bool (*call)(const struct state_tree *tree, const char *folder,
+					  void *arg),
 			     void *arg)
 {
 	bool is_enough = false;
@@ -194,7 +196,8 @@ static bool find_in_containers_json(const struct state_tree *tree, const char *p
 				    struct runtime_names *names)
 {
 	struct json_object *json = state_file__json(tree, path);
-	size_t cnt = json_object_is_type(json, json_type_array) ? json_object_array_length(json) : 0;
+	size_t cnt =
+		json_object_is_type(json, json_type_array) ? json_object_array_length(json) : 0;
 	bool found = false;
 
 	for (size_t i = 0; i < cnt && !found; i++) {
@@ -209,7 +212,8 @@ static bool find_in_containers_json(const struct state_tree *tree, const char *p
 		if (json_object_is_type(list, json_type_array) && json_object_array_length(list))
 			name = json_object_array_get_idx(list, 0);
 		if (json_object_is_type(name, json_type_string))
-			snprintf(names->name, sizeof(names->name), "%s", json_object_get_string(name));
+			snprintf(names->name, sizeof(names->name), "%s",
+				 json_object_get_string(name));
 	}
 	json_object_put(json);
 	return found;
@@ -307,7 +311,8 @@ void plain_containers__free(struct plain_container *list, uint32_t cnt)
 	free(list);
 }
 
-static struct plain_container *add_plain(struct plain_list *list, const char *runtime, const char *id)
+static struct plain_container *add_plain(struct plain_list *list, const char *runtime,
+					 const char *id)
 {
 	struct plain_container *item, *items;
 
@@ -390,7 +395,8 @@ static void read_crun(struct plain_list *list, struct json_object *json, const c
 
 static void list_oci(const struct state_tree *tree, struct plain_list *list, const char *root,
 		     const char *file,
-		     void (*read)(struct plain_list *list, struct json_object *json, const char *id))
+		     void (*read)(struct plain_list *list, struct json_object *json,
+				  const char *id))
 {
 	DIR *folder = state_file__folder(tree, root);
 	unsigned int n = 0;

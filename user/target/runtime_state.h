@@ -12,7 +12,8 @@
  * What the container runtimes' own files say of their containers. No daemon is asked, and nothing
  * that a container can write is read. Where the files are:
  *
- *	Docker       /var/lib/docker/containers/ID/config.v2.json (or /etc/docker/daemon.json's data-root)
+ *	Docker       /var/lib/docker/containers/ID/config.v2.json, or below the data-root that
+ *		     /etc/docker/daemon.json names
  *	containerd   /run/containerd/io.containerd.runtime.v2.task/NAMESPACE/ID/config.json
  *	Podman, CRI-O  /var/lib/containers/storage/overlay-containers/containers.json, and
  *		     ID/userdata/config.json beside it
@@ -25,7 +26,7 @@ struct state_tree;
 
 /* Strings are "" if unknown. */
 struct runtime_names {
-	const char *runtime;           /* whose files had the id, a constant */
+	const char *runtime; /* whose files had the id, a constant */
 	char name[CGROUP_NAME_SIZE];
 	char pod[CGROUP_NAME_SIZE];
 	char pod_namespace[CGROUP_NAME_SIZE];
@@ -35,9 +36,9 @@ struct runtime_names {
 struct plain_container {
 	char id[CGROUP_NAME_SIZE];
 	struct runtime_names names;
-	char *cgroups[4];              /* distinct paths in its hierarchies; NULL after the last */
-	pid_t init_pid;                /* as on the host; 0: unknown */
-	uint64_t init_start_ticks;     /* field 22 of its /proc/PID/stat; 0: unknown */
+	char *cgroups[4];	   /* distinct paths in its hierarchies; NULL after the last */
+	pid_t init_pid;		   /* as on the host; 0: unknown */
+	uint64_t init_start_ticks; /* field 22 of its /proc/PID/stat; 0: unknown */
 };
 
 /*

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 /*
- * openat2 (Linux 5.6) keeps every component within the tree, links and ".." included. A user can also
- * mount file systems of his own below his home, whose files may never answer.
+ * openat2 (Linux 5.6) keeps every component within the tree, links and ".." included. A user can
+ * also mount file systems of his own below his home, whose files may never answer.
  */
 static int open_in(const struct state_tree *tree, const char *path, int flags)
 {

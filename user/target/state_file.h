@@ -8,9 +8,9 @@
 #include <sys/types.h>
 
 /*
- * Files that container runtimes keep on disk, read with care: regular ones of the expected owner, of
- * a bounded size, whatever a name leads to. Paths are relative to a tree (another root in tests and
- * where we run in a container ourselves) and never leave it.
+ * Files that container runtimes keep on disk, read with care: regular ones of the expected owner,
+ * of a bounded size, whatever a name leads to. Paths are relative to a tree (another root in tests
+ * and where we run in a container ourselves) and never leave it.
  */
 
 #define STATE_FILE_MAX_BYTES   (1 << 20)
@@ -19,9 +19,9 @@
 struct json_object;
 
 struct state_tree {
-	int fd;           /* of its root */
-	uid_t owner;      /* whose files are believed; root's always are */
-	bool is_foreign;  /* a user's own: links out of it are not followed, root's files not read */
+	int fd;		 /* of its root */
+	uid_t owner;	 /* whose files are believed; root's always are */
+	bool is_foreign; /* a user's own: links out of it are not followed, root's files not read */
 };
 
 /* Returns 0, or -errno with fd -1. */
