@@ -292,4 +292,4 @@ format:
 clean:
 	rm -rf $(BUILD) unfreed
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path $(BUILD)/roots -prune -o -type f -name '*.d' -print 2>/dev/null)

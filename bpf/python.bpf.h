@@ -216,7 +216,7 @@ __noinline int python_send_code(struct uf_python *python, __u64 code, uf_image_i
 {
 	struct code_key key = {.address = code, .image = image};
 	struct uf_python_code *copy;
-	__u64 filename = 0, qualname = 0, linetable = 0;
+	__u64 filename = 0, qualname = 0, name = 0, linetable = 0;
 	const __u8 one = 1;
 
 	if (!python)
@@ -240,9 +240,11 @@ __noinline int python_send_code(struct uf_python *python, __u64 code, uf_image_i
 			    (void *)(code + python->code_firstlineno));
 	read_pointer(code + python->code_filename, &filename);
 	read_pointer(code + python->code_qualname, &qualname);
+	read_pointer(code + python->code_name, &name);
 	read_pointer(code + python->code_linetable, &linetable);
 	copy_str(&copy->filename, python, filename);
 	copy_str(&copy->qualname, python, qualname);
+	copy_str(&copy->name, python, name);
 	copy_linetable(copy, python, linetable);
 	bpf_ringbuf_submit(copy, 0);
 	bpf_map_update_elem(&known_codes, &key, &one, BPF_ANY);

@@ -64,8 +64,13 @@ __noinline int walk_one_step(struct thread_state *thread, struct uf_python *pyth
 		}
 		return -1;
 	}
-	if (thread->stack_end != UF_END_CNT)
-		return thread->stack_end;
+	if (thread->stack_end != UF_END_CNT) {
+		if (!python || !thread->python.frame || thread->stack_end == UF_END_COMPLETE)
+			return thread->stack_end;
+		/* Cut short, but the interpreter knows all of its frames. */
+		thread->python.in_eval = 1;
+		return -1;
+	}
 	/* The end is kept: Python frames may still come in its place. */
 	thread->stack_end = unwind_step(&thread->walk);
 	/* Whoever changes the mappings is done in microseconds, mostly on another CPU. */

@@ -17,6 +17,7 @@
  *   live        live blocks, fork's heritage
  *   alloc       the allocator's probes
  *   process     fork, exec, exit, signals
+ *   gc          CPython's garbage collections
  *   vma_iter    the executable mappings of a process
  *
  * They are headers of one object and not objects of their own because the
@@ -32,6 +33,7 @@
 #include "contract.h"
 #include "unwind_row.h"
 #include "python.h"
+#include "usdt_arg.h"
 
 /* From the kernel's errno headers, which cannot be included beside vmlinux.h. */
 #define ENOENT 2
@@ -56,6 +58,7 @@
 #include "live.bpf.h"
 #include "alloc.bpf.h"
 #include "process.bpf.h"
+#include "gc.bpf.h"
 #include "vma_iter.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -230,6 +230,8 @@ struct uf_mapping {
 	X(RESULT_UNREADABLE, "result_unreadable", "blocks not recorded: posix_memalign's result could not be read") \
 	X(LINEAGE_DEPTH, "lineage_depth", "frees not resolved: forked through too many generations")  \
 	X(IMAGES_FULL, "images_full", "processes not followed: the process table was full")        \
+	X(GC_NOT_COUNTED, "gc_not_counted",                                                        \
+	  "garbage collections not counted: no room, or the probe could not be read")              \
 	X(EVENTS_FULL, "events_full", "process events lost: the event buffer was full")
 
 enum uf_loss {

@@ -25,8 +25,8 @@ enum uf_python_instr {
 	UF_PYTHON_LASTI_BYTES, /* 3.8, 3.9: int f_lasti, in bytes */
 	UF_PYTHON_LASTI_UNITS, /* 3.10: int f_lasti, in code units */
 	UF_PYTHON_PREV_INSTR,  /* 3.11, 3.12: pointer to the last instruction executed */
-	UF_PYTHON_INSTR_PTR,   /* 3.13, 3.14: pointer to the instruction being executed, or after a
-				* call the next one */
+	UF_PYTHON_INSTR_PTR,   /* 3.13, 3.14: pointer to the instruction being executed; in a frame
+				* that has called another, to the call */
 };
 
 /* How the frame that a C call of the eval loop began with is recognised (its callers are below C). */
@@ -63,6 +63,7 @@ struct uf_python {
 	__u16 code_instrs;     /* code -> co_code_adaptive (3.11 on) */
 	__u16 code_filename;
 	__u16 code_qualname;   /* co_qualname (3.11 on), else co_name */
+	__u16 code_name;
 	__u16 code_firstlineno;
 	__u16 code_linetable;  /* co_linetable, or co_lnotab */
 	__u16 bytes_data;      /* bytes object -> its first byte (length, a ssize_t, is at +16) */
@@ -72,7 +73,7 @@ struct uf_python {
 	__u16 str_compact_data; /* of another compact one */
 	__u8 owner_cstack;     /* FRAME_OWNED_BY_CSTACK's value */
 	__u8 frame_code_tagged; /* 3.14: low bits of the f_executable reference are tags */
-	__u16 pad;
+	__u16 pad[3];
 	struct uf_python_range eval[UF_PYTHON_EVAL_RANGES]; /* unused: 0, 0 */
 };
 
@@ -101,11 +102,28 @@ struct uf_python_code {
 	__u32 linetable_length;  /* of the whole */
 	__u32 linetable_byte_cnt; /* copied */
 	__u64 time_ns;           /* CLOCK_MONOTONIC */
-	struct uf_python_str filename, qualname;
+	struct uf_python_str filename, qualname, name;
 	__u8 linetable[UF_PYTHON_LINETABLE_BYTES];
 };
 
-_Static_assert(sizeof(struct uf_python) == 136, "table of interpreters");
+#define UF_PYTHON_GENERATIONS 3
+
+/* Garbage collections of a generation, by the interpreter's USDT probes. */
+struct uf_python_generation {
+	__u64 collections;
+	__u64 unreachable; /* objects found: collected ones and uncollectable ones */
+	__u64 pause_ns;    /* of all together */
+	__u64 longest_ns;
+};
+
+/* An image's, since the probes are in; key: uf_image_id. */
+struct uf_python_gc {
+	struct uf_python_generation generations[UF_PYTHON_GENERATIONS];
+};
+
+_Static_assert(sizeof(struct uf_python_gc) == 96, "table of collections");
+_Static_assert(sizeof(struct uf_python) == 136 && __builtin_offsetof(struct uf_python, eval) == 72,
+	       "table of interpreters");
 _Static_assert(sizeof(struct uf_python_str) == 264, "code event");
 _Static_assert(sizeof(struct uf_python_code) % 8 == 0, "code event");
 

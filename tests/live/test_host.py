@@ -68,7 +68,7 @@ class Host(harness.LiveTest):
             self.assertEqual(len(target(report, pid)), 1)
             self.assertEqual(harness.find_sites(report, "alloc_shared", pid=pid), [])
         self.assertTrue(children)
-        self.assertEqual(len(harness.find_sites(report, "alloc_shared", pid=victim.pid)), 1)
+        self.assertTrue(harness.find_sites(report, "alloc_shared", pid=victim.pid))
 
     def test_a_name(self):
         before = self.leaky()

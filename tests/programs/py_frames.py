@@ -84,6 +84,14 @@ def substitute(match):
     return match.group()
 
 
+class Made:
+    """Made by a call that the interpreter has specialised after the first ones."""
+
+    def __init__(self, size):
+        if size:
+            leak(size)
+
+
 def by_thread():
     recurse(5, 20051)
 
@@ -100,7 +108,7 @@ def compare(_a, _b):
 
 def main():
     leak(20071)
-    recurse(40, 20089)
+    recurse(31, 20089)
     Holder().method(20101)
     Holder.static(20107)
     Holder().cached(20113)
@@ -119,6 +127,8 @@ def main():
         raise ValueError
     except ValueError:
         leak(20149)
+    for size in 99 * [0] + [20173]:
+        Made(size)
     exec(compile("\n\nleak(20161)\n", "/virtual/module.py", "exec"))
 
 

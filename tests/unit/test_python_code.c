@@ -70,6 +70,37 @@ static void check_lines(uint32_t version_hex, const void *table, uint32_t size,
 	python_code__free(code);
 }
 
+static void check_qualname(const char *qualname, const char *name, const char *expected)
+{
+	struct python_code *code;
+
+	memset(&copy, 0, sizeof(copy));
+	copy.version_hex = HEX_3_11;
+	set_string(&copy.qualname, 1, qualname, (uint32_t)strlen(qualname));
+	set_string(&copy.name, 1, name, (uint32_t)strlen(name));
+	code = python_code__new(&copy);
+	ck_assert_ptr_nonnull(code);
+	ck_assert_str_eq(python_code__qualname(code), expected);
+	python_code__free(code);
+}
+
+START_TEST(code_that_was_renamed_has_its_new_name)
+{
+	char name[UF_PYTHON_STR_BYTES + 9] = "", cut[UF_PYTHON_STR_BYTES + 4] = "";
+
+	check_qualname("C.f", "f", "C.f");
+	check_qualname("f", "f", "f");
+	check_qualname("C.f.<locals>.<lambda>", "<lambda>", "C.f.<locals>.<lambda>");
+	check_qualname("decorator.<locals>.public_api", "transpose", "transpose");
+	check_qualname("f", "g", "g");
+	check_qualname("C.f", "", "C.f");
+	memset(name, 'n', sizeof(name) - 1); /* that it was cut does not make it another */
+	memset(cut, 'n', UF_PYTHON_STR_BYTES);
+	memcpy(cut + UF_PYTHON_STR_BYTES, "...", 3);
+	check_qualname(name, name, cut);
+}
+END_TEST
+
 START_TEST(pairs_of_3_8_add_up_and_hold_to_the_end)
 {
 	/* 4 bytes of line 10; 2 of 12; then back to 9; a step of 0 bytes makes 200 lines of two */
@@ -624,6 +655,7 @@ int main(void)
 
 	suite_add_tcase(suite, tcase);
 	tcase_set_timeout(tcase, 300);
+	tcase_add_test(tcase, code_that_was_renamed_has_its_new_name);
 	tcase_add_test(tcase, pairs_of_3_8_add_up_and_hold_to_the_end);
 	tcase_add_test(tcase, ranges_of_3_10_may_have_no_line);
 	tcase_add_test(tcase, locations_of_3_11_are_of_five_kinds);

@@ -268,16 +268,73 @@ START_TEST(text_report_says_where_a_process_belongs)
 }
 END_TEST
 
+/* A Python process of which everything is known. */
+static struct snapshot_python known_python(void)
+{
+	return (struct snapshot_python){
+		.version = "3.11.2",
+		.frames = "ok",
+		.gc_source = "usdt",
+		.gc_why = "",
+		.gc_enabled = 1,
+		.generations = {
+			{ 700, 251, 1500, 4000, 2, 1310, 3900, 0.0081, 0.0004 },
+			{ 10, 3, 12, 50, 0, 11, 40, 0.25, 0.125 },
+			{ 10, 1, 1, 0, 0, 0, 0, 0, 0 },
+		},
+	};
+}
+
+static void check_python_line(const struct snapshot_python *python, const char *expected)
+{
+	struct snapshot *snap = new_snapshot();
+	char *text;
+
+	snap->targets[0].python = python;
+	text = render(render_text, snap);
+	ck_assert_msg(strstr(text, expected), "%s", text);
+	free(text);
+	snapshot__free(snap);
+}
+
+START_TEST(text_has_a_line_of_each_python_process)
+{
+	struct snapshot_python python = known_python();
+
+	check_python_line(&python, "\n      python 3.11.2: gc 0: 1,310 collections in 8.1ms (longest "
+				   "0.4ms), 1: 11 in 250ms (longest 125ms), 2: 0\n");
+	python.generations[0].trace_collections = 1;
+	python.gc_source = "polling";
+	python.gc_enabled = 0;
+	for (int i = 0; i < SNAPSHOT_GENERATIONS; i++)
+		python.generations[i].pause_s = python.generations[i].longest_pause_s = NAN;
+	check_python_line(&python, "\n      python 3.11.2: gc 0: 1 collection, 1: 11, 2: 0 (by "
+				   "polling); automatic ones are off\n");
+	python.gc_why = "as last read";
+	python.gc_enabled = -1;
+	check_python_line(&python, ", 2: 0 (by polling): as last read\n");
+	python.gc_source = "none";
+	python.gc_why = "nobody knows";
+	check_python_line(&python, "\n      python 3.11.2: gc unknown: nobody knows\n");
+	python.version = "";
+	check_python_line(&python, "\n      python ?: gc unknown: nobody knows\n");
+}
+END_TEST
+
 /* Every string of a snapshot hostile. */
 static struct snapshot *hostile_snapshot(void)
 {
 	static struct snapshot_frame frames[2];
+	static struct snapshot_python python;
 	struct snapshot *snap = new_snapshot();
 	struct snapshot_target *target = &snap->targets[0];
 
 	target->comm = target->exe = target->container = target->cgroup = target->note = HOSTILE;
 	target->container_id = target->pod = target->pod_namespace = HOSTILE;
 	target->unit = HOSTILE ".service";
+	python = known_python();
+	python.version = python.frames = python.gc_why = HOSTILE;
+	target->python = &python;
 	snapshot__add_loss(snap, HOSTILE, HOSTILE, 1);
 	frames[0].module = frames[0].build_id = frames[0].function = frames[0].file = HOSTILE;
 	frames[1] = frames[0];
@@ -305,8 +362,9 @@ START_TEST(hostile_strings_are_visible_in_the_text)
 	struct snapshot *snap = hostile_snapshot();
 	char *text = render(render_text, snap);
 
-	/* comm, container, pod with its namespace, note; loss: two; comm, verdict, why; frames: two each; stack_end */
-	ck_assert_int_eq(count_of(text, HOSTILE_TEXT), 15);
+	/* comm, container, pod with its namespace, note, python: two; loss: two; comm, verdict,
+	 * why; frames: two each; stack_end */
+	ck_assert_int_eq(count_of(text, HOSTILE_TEXT), 17);
 	for (const char *c = text; *c; c++)
 		ck_assert(*c == '\n' || (unsigned char)*c >= 0x20);
 	ck_assert_ptr_null(strpbrk(text, "\x7f\xff\xc2\xe2"));
@@ -417,6 +475,56 @@ static void check_bool(struct json_object *object, const char *name, bool value)
 #define CHECK_NULL(object, name) CHECK_TYPE(object, name, json_type_null)
 #define CHECK_FIELD_CNT(object, cnt) ck_assert_int_eq(json_object_object_length(object), cnt)
 
+START_TEST(json_has_the_collector_of_a_python_process)
+{
+	struct snapshot_python known = known_python();
+	struct snapshot *snap = full_snapshot();
+	struct json_object *report, *python, *gc, *generation;
+
+	known.generations[2] = (struct snapshot_gc_generation){ -1, -1, -1, -1, -1,
+								-1, -1, NAN, NAN };
+	snap->targets[0].python = &known;
+	report = parse_json(render(render_json, snap));
+	python = field(item(report, "targets", 0), "python");
+	CHECK_FIELD_CNT(python, 3);
+	check_string(python, "version", "3.11.2");
+	check_string(python, "frames", "ok");
+	gc = field(python, "gc");
+	CHECK_FIELD_CNT(gc, 4);
+	check_string(gc, "source", "usdt");
+	check_string(gc, "why", "");
+	check_bool(gc, "enabled", true);
+	ck_assert_uint_eq(json_object_array_length(field(gc, "generations")), 3);
+	generation = item(gc, "generations", 0);
+	CHECK_FIELD_CNT(generation, 9);
+	check_uint(generation, "threshold", 700);
+	check_uint(generation, "count", 251);
+	check_uint(generation, "collections", 1500);
+	check_uint(generation, "collected", 4000);
+	check_uint(generation, "uncollectable", 2);
+	check_uint(generation, "trace_collections", 1310);
+	check_uint(generation, "trace_unreachable", 3900);
+	check_real(generation, "pause_s", 0.0081);
+	check_real(generation, "longest_pause_s", 0.0004);
+	generation = item(gc, "generations", 2);
+	CHECK_NULL(generation, "threshold");
+	CHECK_NULL(generation, "count");
+	CHECK_NULL(generation, "collections");
+	CHECK_NULL(generation, "collected");
+	CHECK_NULL(generation, "uncollectable");
+	CHECK_NULL(generation, "trace_collections");
+	CHECK_NULL(generation, "trace_unreachable");
+	CHECK_NULL(generation, "pause_s");
+	CHECK_NULL(generation, "longest_pause_s");
+	json_object_put(report);
+	known.gc_enabled = -1;
+	report = parse_json(render(render_json, snap));
+	CHECK_NULL(field(field(item(report, "targets", 0), "python"), "gc"), "enabled");
+	json_object_put(report);
+	snapshot__free(snap);
+}
+END_TEST
+
 START_TEST(json_has_the_head_the_targets_and_the_totals)
 {
 	struct snapshot *snap = full_snapshot();
@@ -429,7 +537,8 @@ START_TEST(json_has_the_head_the_targets_and_the_totals)
 	check_real(report, "elapsed_s", 35.04);
 	check_real(report, "older_s", 0);
 	check_bool(report, "last", true);
-	CHECK_FIELD_CNT(target, 12);
+	CHECK_FIELD_CNT(target, 13);
+	CHECK_NULL(target, "python");
 	check_uint(target, "pid", 4242);
 	check_string(target, "comm", "leaky");
 	check_string(target, "exe", "/usr/bin/leaky");
@@ -610,6 +719,9 @@ START_TEST(hostile_strings_stay_valid_json)
 	check_string(target, "pod_namespace", HOSTILE_JSON);
 	check_string(target, "cgroup", HOSTILE_JSON);
 	check_string(target, "note", HOSTILE_JSON);
+	check_string(field(target, "python"), "version", HOSTILE_JSON);
+	check_string(field(target, "python"), "frames", HOSTILE_JSON);
+	check_string(field(field(target, "python"), "gc"), "why", HOSTILE_JSON);
 	check_uint(field(report, "losses"), HOSTILE_JSON, 1);
 	check_string(site, "comm", HOSTILE_JSON);
 	check_string(site, "verdict", HOSTILE_JSON);
@@ -664,7 +776,9 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, text_report_lists_20_targets_and_every_note);
 	tcase_add_test(tcase, hostile_strings_are_visible_in_the_text);
 	tcase_add_test(tcase, long_strings_are_cut_and_long_lines_broken_at_the_place);
+	tcase_add_test(tcase, text_has_a_line_of_each_python_process);
 	tcase_add_test(tcase, json_has_the_head_the_targets_and_the_totals);
+	tcase_add_test(tcase, json_has_the_collector_of_a_python_process);
 	tcase_add_test(tcase, json_has_the_losses_and_the_cost);
 	tcase_add_test(tcase, json_has_the_sites);
 	tcase_add_test(tcase, json_has_the_frames);

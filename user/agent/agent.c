@@ -15,6 +15,7 @@
 
 #include "agent/cohorts.h"
 #include "agent/collector.h"
+#include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/pythons.h"
 #include "agent/tracees.h"
@@ -189,7 +190,10 @@ static bool make_parts(struct agent *agent)
 			   "with CAP_PERFMON", strerror(errno));
 		return false;
 	}
-	agent->pythons = pythons__new(agent->tracer, agent->mappings);
+	agent->gc_watch = gc_watch__new(agent->tracer);
+	agent->pythons = agent->gc_watch
+				 ? pythons__new(agent->tracer, agent->mappings, agent->gc_watch)
+				 : NULL;
 	if (!agent->pythons) {
 		agent__say(agent, -1, "out of memory");
 		return false;
@@ -197,7 +201,7 @@ static bool make_parts(struct agent *agent)
 	agent->names = (struct frame_names){agent->symbolizer, agent->unwinder, agent->mappings,
 					    agent->pythons};
 	agent->collector = collector__new(&collector_opts, agent->tracer, agent->tracees,
-					  agent->cohorts, &agent->names);
+					  agent->cohorts, agent->gc_watch, &agent->names);
 	if (!agent->collector)
 		agent__say(agent, -1, "out of memory");
 	return agent->collector;
@@ -415,6 +419,7 @@ void agent__free(struct agent *agent)
 	collector__free(agent->collector);
 	cohorts__free(agent->cohorts);
 	pythons__free(agent->pythons);
+	gc_watch__free(agent->gc_watch);
 	unwinder__free(agent->unwinder);
 	tracer__free(agent->tracer);
 	mapping_log__free(agent->mappings);

@@ -8,6 +8,7 @@
 
 #include "agent/cohorts.h"
 #include "agent/frame_names.h"
+#include "agent/gc_watch.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
@@ -26,6 +27,7 @@ struct collector {
 	struct tracer *tracer;
 	struct tracees *tracees;
 	struct cohorts *cohorts;
+	const struct gc_watch *gc_watch;
 	const struct frame_names *names;
 	uint64_t start_ns, last_ns; /* last_ns 0: no report yet */
 	struct last_seen *last;
@@ -42,6 +44,7 @@ static uint64_t now_ns(clockid_t clock)
 
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
+				 const struct gc_watch *gc_watch,
 				 const struct frame_names *names)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
@@ -52,6 +55,7 @@ struct collector *collector__new(const struct collector_opts *opts, struct trace
 	collector->tracer = tracer;
 	collector->tracees = tracees;
 	collector->cohorts = cohorts;
+	collector->gc_watch = gc_watch;
 	collector->names = names;
 	collector->start_ns = now_ns(CLOCK_MONOTONIC);
 	return collector;
@@ -193,6 +197,27 @@ static int add_sites(struct collector *collector, struct snapshot *snap, uint64_
 	return err;
 }
 
+/* 0 or -ENOMEM. */
+static int add_python(const struct collector *collector, struct snapshot *snap,
+		      const struct tracee *tracee, struct snapshot_target *target)
+{
+	const char *frames = tracee->python_note[0] ? tracee->python_note : "ok";
+	struct snapshot_python *python;
+
+	if (!tracee->gc.has_interpreter)
+		return 0;
+	python = snapshot__alloc(snap, sizeof(*python));
+	if (!python)
+		return -ENOMEM;
+	python->version = snapshot__strdup(snap, tracee->python_version);
+	python->frames = snapshot__strdup(snap, frames);
+	if (!python->version || !python->frames)
+		return -ENOMEM;
+	gc_watch__describe(collector->gc_watch, tracee, python);
+	target->python = python;
+	return 0;
+}
+
 static int add_targets(const struct collector *collector, struct snapshot *snap)
 {
 	for (struct tracee *tracee = tracees__first(collector->tracees); tracee;
@@ -221,7 +246,8 @@ static int add_targets(const struct collector *collector, struct snapshot *snap)
 				  proc_info__rss_bytes(tracee->pid, &target->rss_bytes);
 		if (!target->comm || !target->exe || !target->cgroup || !target->note ||
 		    !target->container || !target->container_id || !target->pod ||
-		    !target->pod_namespace || !target->unit)
+		    !target->pod_namespace || !target->unit ||
+		    add_python(collector, snap, tracee, target))
 			return -ENOMEM;
 	}
 	return 0;

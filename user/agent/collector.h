@@ -16,6 +16,7 @@ struct collector;
 struct tracer;
 struct tracees;
 struct cohorts;
+struct gc_watch;
 struct frame_names;
 
 struct collector_opts {
@@ -27,6 +28,7 @@ struct collector_opts {
 /* All the others are borrowed. NULL with errno ENOMEM. */
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
+				 const struct gc_watch *gc_watch,
 				 const struct frame_names *names);
 /* Takes NULL. */
 void collector__free(struct collector *collector);

@@ -119,12 +119,25 @@ static struct mapped_file *find_file(const struct frame_names *names, const stru
 	return mapping->file;
 }
 
+/*
+ * From 3.12 on, calling a class may put a frame of the interpreter's own below that of __init__: it
+ * checks what __init__ returns, and its code object has no lines. Python's tracebacks leave it out.
+ */
+static bool is_init_cleanup(const struct python_place *place)
+{
+	return !place->line && !strcmp(place->function, "__init__") &&
+	       !strcmp(place->file, "__init__");
+}
+
 static int add_python(struct frame_list *list, const struct pythons *pythons,
 		      const struct uf_stack *stack, uint64_t address)
 {
 	struct python_place place = pythons__place(pythons, stack->image, address, stack->time_ns);
-	struct snapshot_frame *frame = add_frame(list);
+	struct snapshot_frame *frame;
 
+	if (is_init_cleanup(&place))
+		return 0;
+	frame = add_frame(list);
 	if (!frame)
 		return -ENOMEM;
 	frame->kind = FRAME_PYTHON;

@@ -33,6 +33,7 @@ struct agent {
 	struct symbolizer *symbolizer;
 	struct mapping_log *mappings;
 	struct unwinder *unwinder;
+	struct gc_watch *gc_watch;
 	struct pythons *pythons;
 	struct frame_names names;
 	struct tracer *tracer;

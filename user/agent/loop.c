@@ -12,6 +12,7 @@
 #include "agent/agent.h"
 #include "agent/cohorts.h"
 #include "agent/collector.h"
+#include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/pythons.h"
 #include "agent/tracees.h"
@@ -105,10 +106,14 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 			drop_unwanted(agent, event);
 			break;
 		}
-		if (!tracees__add(agent->tracees, event->image, event->tgid))
+		tracee = tracees__add(agent->tracees, event->image, event->tgid);
+		if (!tracee) {
 			agent__say(agent, -1, "out of memory: pid %u is not reported", event->tgid);
+			break;
+		}
+		tracee->began_in_trace = event->type == UF_EVENT_EXEC;
 		/* Forked while the host was being listed, by a process not yet added. */
-		else if (!mapping_log__knows(agent->mappings, event->tgid))
+		if (!mapping_log__knows(agent->mappings, event->tgid))
 			agent__watch(agent, event->tgid);
 		break;
 	case UF_EVENT_EXIT:
@@ -240,6 +245,7 @@ static void report(struct agent *agent, bool is_last)
 	look_for_lost_exits(agent);
 	take_in(agent);
 	write_notes(agent);
+	gc_watch__poll(agent->gc_watch, agent->tracees);
 	snap = collector__take(agent->collector, is_last);
 	if (snap && add_losses(agent, snap)) {
 		snapshot__free(snap);
@@ -313,6 +319,8 @@ static void handle_fd(struct agent *agent, enum agent_fd which)
 		unwinder__tick(agent->unwinder);
 		make_room(agent);
 		pythons__look(agent->pythons, agent->tracees);
+		gc_watch__tick(agent->gc_watch, agent->tracees,
+			       now.tv_sec * 1000000000ULL + now.tv_nsec);
 		break;
 	case FD_END:
 		agent->is_over = true;

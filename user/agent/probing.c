@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/pythons.h"
 #include "agent/tracees.h"
@@ -178,6 +179,16 @@ static void add_table(struct agent *agent, struct mapped_file *file, bool all_ro
 		agent__say(agent, 1, "no unwind table for %s: %s", file->path, strerror(-err));
 }
 
+/* Before the interpreter has come up, so that no collection is missed. */
+static void watch_gc(struct agent *agent, int fd, const char *path)
+{
+	int found = gc_watch__attach(agent->gc_watch, fd);
+
+	if (found < 0 && found != -ENOEXEC)
+		agent__say(agent, 1, "%s: cannot attach to its garbage collector's probes: %s", path,
+			   strerror(-found));
+}
+
 void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 {
 	struct agent *agent = arg;
@@ -188,8 +199,10 @@ void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 		return;
 	/* The table first: a probe may be hit at once. Dropped ones are built again. */
 	add_table(agent, file, false);
-	if (!file->examined && file->fd >= 0)
+	if (!file->examined && file->fd >= 0) {
 		file->may_be_python = python_file__may_be_python(file->fd);
+		watch_gc(agent, file->fd, file->path);
+	}
 	tracee = file->may_be_python ? tracees__find_pid(agent->tracees, pid) : NULL;
 	if (tracee)
 		tracee->has_no_python = false;
@@ -377,6 +390,7 @@ static void probe_command_file(void *arg, const char *path)
 	n = probe_fd(agent, fd, path, mapped_prefix(agent), true);
 	if (n < 0)
 		say_failure(agent, path, n);
+	watch_gc(agent, fd, path);
 	keep_mapped(files, fd);
 	close(fd);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "agent/gc_watch.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "probe/elf_image.h"
@@ -26,11 +27,13 @@ struct kept_code {
 struct pythons {
 	struct tracer *tracer;
 	const struct mapping_log *mappings;
+	struct gc_watch *gc_watch;
 	struct kept_code *buckets[BUCKETS];
 	bool is_waiting;
 };
 
-struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *mappings)
+struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *mappings,
+			     struct gc_watch *gc_watch)
 {
 	struct pythons *pythons = calloc(1, sizeof(*pythons));
 
@@ -38,6 +41,7 @@ struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *ma
 		return NULL;
 	pythons->tracer = tracer;
 	pythons->mappings = mappings;
+	pythons->gc_watch = gc_watch;
 	return pythons;
 }
 
@@ -142,6 +146,14 @@ static int watch_code_dealloc(struct pythons *pythons, pid_t pid, uint64_t addre
 	return err;
 }
 
+/* What is of interest beside its frames. */
+static void begin(struct pythons *pythons, struct tracee *tracee, const struct mapping *mapping,
+		  const struct python_runtime *runtime)
+{
+	memcpy(tracee->python_version, runtime->version, sizeof(tracee->python_version));
+	gc_watch__begin(pythons->gc_watch, tracee, mapping->file->fd, &runtime->gc);
+}
+
 /* False: to be looked at again. */
 static bool look_at(struct pythons *pythons, struct tracee *tracee)
 {
@@ -166,9 +178,11 @@ static bool look_at(struct pythons *pythons, struct tracee *tracee)
 			snprintf(tracee->python_note, sizeof(tracee->python_note),
 				 "Python %s frames unavailable: cannot watch code objects (%s)",
 				 runtime.version, strerror(-err));
+		begin(pythons, tracee, mapping, &runtime);
 		return true;
 	case PYTHON_UNAVAILABLE:
 		snprintf(tracee->python_note, sizeof(tracee->python_note), "%s", runtime.why);
+		begin(pythons, tracee, mapping, &runtime);
 		return true;
 	case PYTHON_ABSENT:
 		break;
@@ -261,6 +275,7 @@ struct python_place pythons__place(const struct pythons *pythons, uf_image_id im
 	return (struct python_place){
 		.function = python_code__qualname(kept->code),
 		.file = python_code__filename(kept->code),
-		.line = python_code__line(kept->code, unit == UF_PYTHON_AT_START ? 0 : unit * 2),
+		.line = python_code__line(kept->code,
+					  unit == UF_PYTHON_AT_START ? UINT32_MAX : unit * 2),
 	};
 }

@@ -14,12 +14,14 @@
  */
 
 struct pythons;
+struct gc_watch;
 struct mapping_log;
 struct tracees;
 struct tracer;
 
 /* All borrowed. NULL with errno ENOMEM. */
-struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *mappings);
+struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *mappings,
+			     struct gc_watch *gc_watch);
 /* Takes NULL. */
 void pythons__free(struct pythons *pythons);
 

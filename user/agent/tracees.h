@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "agent/gc_watch.h"
 #include "contract.h"
 
 /*
@@ -21,8 +22,11 @@ struct tracee {
 	const char *container, *container_id, *pod, *pod_namespace, *unit; /* see snapshot.h */
 	char note[256];      /* what a reader of the report must know; "" */
 	char python_note[160]; /* why there are no Python frames; "" */
+	char python_version[32]; /* "" until an interpreter is found */
 	bool python_is_known;  /* its interpreter was looked for, with a result */
 	bool has_no_python;    /* nor has what it maps; until it maps more */
+	struct tracee_gc gc;
+	bool began_in_trace; /* its program began, by exec, while it was traced */
 	bool waits_exec;     /* launched, not yet executing its command */
 	bool has_allocator;  /* a file with probes is mapped */
 	bool has_ended;      /* by exit: reported once more */

@@ -47,6 +47,8 @@ static void configure_programs(struct tracer *tracer)
 	set_attach_type(skel->progs.alloc_exit, tracer->mode, false);
 	set_attach_type(skel->progs.free_entry, tracer->mode, false);
 	set_attach_type(skel->progs.python_code_freed, tracer->mode, false);
+	set_attach_type(skel->progs.gc_start, tracer->mode, false);
+	set_attach_type(skel->progs.gc_done, tracer->mode, false);
 }
 
 static int configure_maps(struct tracer *tracer)
@@ -361,10 +363,11 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	return err;
 }
 
-int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset)
+/* A program of the interpreters' at places of the file open at fd, in all targets. */
+static int attach_python(struct tracer *tracer, const struct bpf_program *prog, int fd,
+			 const struct uprobe_places *in_file)
 {
-	const uint64_t cookie = 0;
-	struct uprobe_places places = {.offsets = &offset, .cookies = &cookie, .cnt = 1};
+	struct uprobe_places places = *in_file;
 	bool filtered = is_filtered(tracer);
 	char path[64];
 	int err = 0;
@@ -373,11 +376,43 @@ int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset)
 	places.path = path;
 	for (uint32_t i = 0; !err && i < (filtered ? tracer->opts.pid_cnt : 1); i++) {
 		places.pid = filtered ? tracer->opts.pids[i] : 0;
-		err = attach_program(tracer, &tracer->python, tracer->skel->progs.python_code_freed,
-				     false, &places);
+		err = attach_program(tracer, &tracer->python, prog, false, &places);
 		if (err == -ESRCH)
 			err = 0; /* ended meanwhile */
 	}
+	return err;
+}
+
+int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset)
+{
+	const uint64_t cookie = 0;
+	const struct uprobe_places places = {.offsets = &offset, .cookies = &cookie, .cnt = 1};
+
+	return attach_python(tracer, tracer->skel->progs.python_code_freed, fd, &places);
+}
+
+int tracer__attach_gc(struct tracer *tracer, int fd, const struct gc_places *starts,
+		      const struct gc_places *dones)
+{
+	const struct uprobe_places start = {
+		.offsets = starts->offsets,
+		.cookies = starts->args,
+		.semaphores = starts->semaphores,
+		.cnt = starts->cnt,
+	}, done = {
+		.offsets = dones->offsets,
+		.cookies = dones->args,
+		.semaphores = dones->semaphores,
+		.cnt = dones->cnt,
+	};
+	uint32_t link_cnt = tracer->python.link_cnt;
+	/* An end without a beginning does not count, a beginning without an end would be kept. */
+	int err = attach_python(tracer, tracer->skel->progs.gc_done, fd, &done);
+
+	if (!err)
+		err = attach_python(tracer, tracer->skel->progs.gc_start, fd, &start);
+	while (err && tracer->python.link_cnt > link_cnt)
+		close(tracer->python.links[--tracer->python.link_cnt]);
 	return err;
 }
 
@@ -457,6 +492,15 @@ int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf
 		return -errno;
 	__atomic_fetch_add(&tracer->skel->bss->python_cnt, 1, __ATOMIC_RELEASE);
 	return 0;
+}
+
+int tracer__read_gc(const struct tracer *tracer, uf_image_id image, struct uf_python_gc *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (!bpf_map_lookup_elem(bpf_map__fd(tracer->skel->maps.python_gc), &image, out) ||
+	    errno == ENOENT)
+		return 0;
+	return -errno;
 }
 
 struct uf_site *tracer__sites(const struct tracer *tracer, uint32_t *cnt)

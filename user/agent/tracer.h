@@ -78,6 +78,21 @@ int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_f
 
 /* Watches for freed code objects: the function at a file offset, in all targets. 0 or -errno. */
 int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset);
+/* Places of a USDT probe, as user/probe/usdt.h has them, in arrays of cnt. */
+#define GC_PLACES_MAX 16
+struct gc_places {
+	uint64_t offsets[GC_PLACES_MAX], semaphores[GC_PLACES_MAX];
+	uint64_t args[GC_PLACES_MAX]; /* the first argument: UF_USDT_ARG */
+	uint32_t cnt;
+};
+/*
+ * Watches garbage collections of the interpreter in the file open at fd: its probes at the
+ * beginning and at the end of one, in all targets. 0 or -errno with none of them attached.
+ */
+int tracer__attach_gc(struct tracer *tracer, int fd, const struct gc_places *starts,
+		      const struct gc_places *dones);
+/* The collections that were watched in an image; zeros if there were none. 0 or -errno. */
+int tracer__read_gc(const struct tracer *tracer, uf_image_id image, struct uf_python_gc *out);
 /* Has the walk read an image's Python frames. 0 or -errno. */
 int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf_python *python);
 

@@ -241,6 +241,7 @@ int tracer__reclaim(struct tracer *tracer, uf_image_id *images, uint32_t *cnt)
 	for (uint32_t i = 0; i < gone_cnt; i++) {
 		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.images), &gone[i]);
 		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.pythons), &gone[i]);
+		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.python_gc), &gone[i]);
 	}
 	free(gone);
 	return err;

@@ -38,6 +38,8 @@ static const char *const notes[] = {
 	"DUR is 100us, 500ms, 30s, 5m, 2h or 1d; a plain number is seconds; 1.5s is fine.",
 	"SIZE is 512, 64K, 1M or 2G, powers of 1024; N of --max-blocks and --max-sites likewise.",
 	"Reports go to standard output, everything else to standard error.",
+	"Python processes: the head of a report says how often their garbage collector ran and how\n"
+	"long that took (no times without USDT probes in the interpreter).",
 	"Exit status: 0 done, 1 could not, 2 bad usage; or that of a traced command that failed.",
 	NULL,
 };

@@ -34,6 +34,7 @@
 #define NOTES_MAX      16
 #define NOTE_MAX_BYTES (64u << 10)
 #define BUILD_ID_MAX   64
+#define SECTION_NAME_MAX 64 /* of those that we look for, with the NUL */
 
 struct string_table {
 	struct extent file;
@@ -54,6 +55,8 @@ struct elf_image {
 	bool is_executable;
 	/* Allocated: their strings are filled in later, through a const image. */
 	struct symbol_table *tables;
+	struct extent sections;      /* their headers */
+	struct extent section_names;
 	uint32_t note_cnt; /* segments and sections of notes looked into */
 	char build_id[2 * BUILD_ID_MAX + 1];
 	char *interpreter;
@@ -282,6 +285,32 @@ static int use_section(struct elf_image *img, struct extent headers, const Elf64
 	return 0;
 }
 
+/* Which section has the names of all stands in the header, or where that has no room in section 0. */
+static int find_section_names(struct elf_image *img, const Elf64_Ehdr *eh)
+{
+	uint64_t index = eh->e_shstrndx;
+	Elf64_Shdr sh;
+	int err;
+
+	if (!img->sections.size_bytes)
+		return 0;
+	if (index == SHN_XINDEX) {
+		err = elf_file__read_exactly(&img->file, img->sections.offset, &sh, sizeof(sh));
+		if (err)
+			return err;
+		index = sh.sh_link;
+	}
+	if (index >= img->sections.size_bytes / sizeof(sh))
+		return 0;
+	err = elf_file__read_exactly(&img->file, img->sections.offset + index * sizeof(sh), &sh,
+				     sizeof(sh));
+	if (!err && sh.sh_type == SHT_STRTAB)
+		img->section_names = (struct extent){ sh.sh_offset, sh.sh_size };
+	if (!elf_file__has(&img->file, img->section_names))
+		img->section_names.size_bytes = 0;
+	return err;
+}
+
 static int read_sections(struct elf_image *img, struct extent headers)
 {
 	struct window w;
@@ -322,6 +351,9 @@ static int elf_image__read(struct elf_image *img)
 	img->arch = eh.e_machine == EM_X86_64 ? ELF_ARCH_X86_64 : ELF_ARCH_AARCH64;
 	img->is_executable = eh.e_type == ET_EXEC;
 	err = read_segments(img, phdrs, &dynamic);
+	img->sections = sections;
+	if (!err)
+		err = find_section_names(img, &eh);
 	if (!err)
 		err = read_sections(img, sections);
 	if (!err)
@@ -411,6 +443,51 @@ long elf_image__read_data(const struct elf_image *img, uint64_t vaddr, void *buf
 	struct extent ext = elf_file__extent_at(&img->file, vaddr, size_bytes);
 
 	return elf_file__read(&img->file, ext.offset, buf, ext.size_bytes);
+}
+
+int elf_image__find_offset(const struct elf_image *img, uint64_t vaddr, uint64_t *file_offset)
+{
+	struct extent ext = elf_file__extent_at(&img->file, vaddr, 1);
+
+	*file_offset = ext.offset;
+	return ext.size_bytes ? 0 : -ENOENT;
+}
+
+/* Does the section's name begin at that offset into the names? 1, 0 or -errno. */
+static int has_name(const struct elf_image *img, uint64_t offset, const char *name)
+{
+	char found[SECTION_NAME_MAX];
+	size_t size = strlen(name) + 1;
+	struct extent ext = { img->section_names.offset + offset, size };
+	int err;
+
+	if (size > sizeof(found) || offset >= img->section_names.size_bytes ||
+	    size > img->section_names.size_bytes - offset)
+		return 0;
+	err = elf_file__read_exactly(&img->file, ext.offset, found, size);
+	return err ? err : !memcmp(found, name, size);
+}
+
+int elf_image__find_section(const struct elf_image *img, const char *name,
+			    struct elf_section *out)
+{
+	struct window w;
+
+	window__init(&w, &img->file);
+	for (uint64_t pos = 0; pos < img->sections.size_bytes; pos += sizeof(Elf64_Shdr)) {
+		Elf64_Shdr sh;
+		int is_it = window__copy(&w, img->sections.offset + pos, &sh, sizeof(sh));
+
+		if (!is_it)
+			is_it = has_name(img, sh.sh_name, name);
+		if (is_it < 0)
+			return is_it;
+		if (!is_it)
+			continue;
+		*out = (struct elf_section){ sh.sh_addr, sh.sh_offset, sh.sh_size };
+		return 0;
+	}
+	return -ENOENT;
 }
 
 /* -- function symbols -- */

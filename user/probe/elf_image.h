@@ -67,6 +67,20 @@ int elf_image__find_variable(const struct elf_image *img, const char *name, uint
 long elf_image__read_data(const struct elf_image *img, uint64_t vaddr, void *buf,
 			  size_t size_bytes);
 
+/* Where in the file the byte at vaddr is. 0; -ENOENT: nowhere. */
+int elf_image__find_offset(const struct elf_image *img, uint64_t vaddr, uint64_t *file_offset);
+
+/* A section as its header says; its bytes need not be in the file. */
+struct elf_section {
+	uint64_t vaddr; /* 0: not part of the process */
+	uint64_t file_offset;
+	uint64_t size_bytes;
+};
+
+/* The first section of that name. 0; -ENOENT, also without section headers; or another -errno. */
+int elf_image__find_section(const struct elf_image *img, const char *name,
+			    struct elf_section *out);
+
 /* Copies up to size_bytes of the file at file_offset; returns how many there were, or -errno. */
 long elf_image__read_code(const struct elf_image *img, uint64_t file_offset, void *buf,
 			  size_t size_bytes);

@@ -35,6 +35,7 @@ int uprobe_link__multi(int prog_fd, int attach_type, bool is_return,
 		.attach_type = attach_type,
 		.path = (uintptr_t)places->path,
 		.offsets = (uintptr_t)places->offsets,
+		.ref_ctr_offsets = (uintptr_t)places->semaphores,
 		.cookies = (uintptr_t)places->cookies,
 		.cnt = places->cnt,
 		.multi_flags = is_return ? UPROBE_MULTI_RETURN : 0,
@@ -59,11 +60,25 @@ static int read_sysfs_number(const char *path, const char *format)
 	return number;
 }
 
+/* A uprobe event's kind and semaphore, where sysfs says that they belong. 0 or -EOPNOTSUPP. */
+static int set_config(struct perf_event_attr *attr, bool is_return, uint64_t semaphore)
+{
+	int bit = read_sysfs_number("/sys/bus/event_source/devices/uprobe/format/retprobe",
+				    "config:%d");
+	int shift = semaphore ? read_sysfs_number("/sys/bus/event_source/devices/uprobe/format/"
+						  "ref_ctr_offset",
+						  "config:%d")
+			      : 0;
+
+	if (bit < 0 || shift < 0 || semaphore << shift >> shift != semaphore)
+		return -EOPNOTSUPP;
+	attr->config = (is_return ? 1ULL << bit : 0) | semaphore << shift;
+	return 0;
+}
+
 static int open_perf_uprobe(const struct uprobe_places *places, uint32_t i, bool is_return)
 {
 	int type = read_sysfs_number("/sys/bus/event_source/devices/uprobe/type", "%d");
-	int bit = read_sysfs_number("/sys/bus/event_source/devices/uprobe/format/retprobe",
-				    "config:%d");
 	struct perf_event_attr attr = {
 		.size = sizeof(attr),
 		.type = type,
@@ -72,10 +87,8 @@ static int open_perf_uprobe(const struct uprobe_places *places, uint32_t i, bool
 	};
 	long fd;
 
-	if (type < 0 || bit < 0)
+	if (type < 0 || set_config(&attr, is_return, places->semaphores ? places->semaphores[i] : 0))
 		return -EOPNOTSUPP;
-	if (is_return)
-		attr.config = 1ULL << bit;
 	/* A uprobe event of a process: any CPU. Of every process: one CPU stands for all. */
 	fd = syscall(SYS_perf_event_open, &attr, places->pid ? places->pid : -1,
 		     places->pid ? -1 : 0, -1, PERF_FLAG_FD_CLOEXEC);

@@ -21,6 +21,8 @@ struct uprobe_places {
 	const char *path;         /* looked up at once: /proc/self/fd/N is fine */
 	const uint64_t *offsets;  /* in the file */
 	const uint64_t *cookies;  /* what bpf_get_attach_cookie gives */
+	const uint64_t *semaphores; /* in the file: 16-bit counters that the kernel raises while the
+				     * place is probed; 0: it has none. NULL: none has */
 	uint32_t cnt;
 	pid_t pid;                /* only this process; 0: every process */
 };

@@ -89,6 +89,31 @@ static char *to_utf8(const struct uf_python_str *str)
 	return out;
 }
 
+/*
+ * Code can be given another name than that of its function's definition, as numpy does for what it
+ * generates: then the qualified name still tells the old one.
+ */
+static bool was_renamed(const struct uf_python_code *copy, const char *qualname, const char *name)
+{
+	const char *dot = strrchr(qualname, '.');
+
+	return *name && char_cnt(&copy->qualname) == copy->qualname.length &&
+	       strcmp(dot ? dot + 1 : qualname, name) != 0;
+}
+
+/* The qualified name, or its new name if it was renamed. Allocated; NULL without memory. */
+static char *name_of(const struct uf_python_code *copy)
+{
+	char *qualname = to_utf8(&copy->qualname), *name = to_utf8(&copy->name);
+
+	if (qualname && name && was_renamed(copy, qualname, name)) {
+		free(qualname);
+		return name;
+	}
+	free(name);
+	return qualname;
+}
+
 static int copy_linetable(struct python_code *code, const void *bytes, uint32_t length)
 {
 	uint8_t *table = malloc(length ? length : 1);
@@ -123,7 +148,7 @@ struct python_code *python_code__new(const struct uf_python_code *copy)
 	code->linetable_address = copy->linetable_address;
 	code->linetable_length = copy->linetable_length;
 	code->filename = to_utf8(&copy->filename);
-	code->qualname = to_utf8(&copy->qualname);
+	code->qualname = name_of(copy);
 	if (!code->filename || !code->qualname ||
 	    copy_linetable(code, copy->linetable, byte_cnt) < 0) {
 		python_code__free(code);

@@ -19,7 +19,10 @@ struct python_code *python_code__new(const struct uf_python_code *copy);
 /* Takes NULL. */
 void python_code__free(struct python_code *code);
 
-/* UTF-8, "" if unknown; cut ones end in "...". Belong to the code object. */
+/*
+ * UTF-8, "" if unknown; cut ones end in "...". Belong to the code object. Code that was renamed
+ * after its definition has no qualified name: qualname is its plain name then.
+ */
 const char *python_code__filename(const struct python_code *code);
 const char *python_code__qualname(const struct python_code *code);
 

@@ -3,8 +3,11 @@
 #define UNFREED_PYTHON_MEMORY_H
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdint.h>
-#include "python/runtime.h"
+
+/* Reads the target's memory: copies size bytes at address; 0 or -errno (all or nothing). */
+typedef int (*python_read_fn)(void *arg, uint64_t address, void *buf, size_t size);
 
 /* The target's memory, as the modules of this folder read it. It changes while they do. */
 struct python_memory {

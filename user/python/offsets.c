@@ -26,6 +26,7 @@
 static const struct python_offsets table[] = {
 	{
 		.runtime_initialized = 12, .runtime_interpreters_head = 32, .runtime_tss_key = 1392,
+		.runtime_gc = 344,
 		.interp_next = 0, .interp_threads_head = 8,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 176,
 		.layout = {
@@ -35,14 +36,14 @@ static const struct python_offsets table[] = {
 			.entry = UF_PYTHON_ENTRY_EACH,
 			.tstate_frame = 24,
 			.frame_code = 32, .frame_previous = 24, .frame_instr = 104, .frame_size = 112,
-			.code_filename = 104, .code_qualname = 112, .code_firstlineno = 40,
+			.code_filename = 104, .code_qualname = 112, .code_name = 112, .code_firstlineno = 40,
 			.code_linetable = 120, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 48, .str_compact_data = 72,
 		},
 	},
 	{
 		.runtime_initialized = 12, .runtime_interpreters_head = 32, .runtime_tss_key = 584,
-		.interp_next = 0, .interp_threads_head = 8,
+		.interp_next = 0, .interp_threads_head = 8, .interp_gc = 616,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 176,
 		.layout = {
 			.version_hex = 0x03090000,
@@ -51,14 +52,14 @@ static const struct python_offsets table[] = {
 			.entry = UF_PYTHON_ENTRY_EACH,
 			.tstate_frame = 24,
 			.frame_code = 32, .frame_previous = 24, .frame_instr = 104, .frame_size = 112,
-			.code_filename = 104, .code_qualname = 112, .code_firstlineno = 40,
+			.code_filename = 104, .code_qualname = 112, .code_name = 112, .code_firstlineno = 40,
 			.code_linetable = 120, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 48, .str_compact_data = 72,
 		},
 	},
 	{
 		.runtime_initialized = 12, .runtime_interpreters_head = 32, .runtime_tss_key = 584,
-		.interp_next = 0, .interp_threads_head = 8,
+		.interp_next = 0, .interp_threads_head = 8, .interp_gc = 616,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 176,
 		.layout = {
 			.version_hex = 0x030a0000,
@@ -67,14 +68,14 @@ static const struct python_offsets table[] = {
 			.entry = UF_PYTHON_ENTRY_EACH,
 			.tstate_frame = 24,
 			.frame_code = 32, .frame_previous = 24, .frame_instr = 96, .frame_size = 104,
-			.code_filename = 104, .code_qualname = 112, .code_firstlineno = 40,
+			.code_filename = 104, .code_qualname = 112, .code_name = 112, .code_firstlineno = 40,
 			.code_linetable = 120, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 48, .str_compact_data = 72,
 		},
 	},
 	{
 		.runtime_initialized = 16, .runtime_interpreters_head = 40, .runtime_tss_key = 592,
-		.interp_next = 0, .interp_threads_head = 16,
+		.interp_next = 0, .interp_threads_head = 16, .interp_gc = 648,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 152,
 		.layout = {
 			.version_hex = 0x030b0000,
@@ -84,14 +85,14 @@ static const struct python_offsets table[] = {
 			.tstate_frame = 56, .cframe_current_frame = 8,
 			.frame_code = 32, .frame_previous = 48, .frame_instr = 56, .frame_owner = 68,
 			.frame_size = 72,
-			.code_instrs = 184, .code_filename = 112, .code_qualname = 128,
+			.code_instrs = 184, .code_filename = 112, .code_qualname = 128, .code_name = 120,
 			.code_firstlineno = 72, .code_linetable = 136, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 48, .str_compact_data = 72,
 		},
 	},
 	{
 		.runtime_initialized = 16, .runtime_interpreters_head = 40, .runtime_tss_key = 1544,
-		.interp_next = 0, .interp_threads_head = 72,
+		.interp_next = 0, .interp_threads_head = 72, .interp_gc = 112,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 136,
 		.layout = {
 			.version_hex = 0x030c0000,
@@ -101,14 +102,14 @@ static const struct python_offsets table[] = {
 			.tstate_frame = 56, .cframe_current_frame = 0,
 			.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 70,
 			.frame_size = 72, .owner_cstack = 3,
-			.code_instrs = 192, .code_filename = 112, .code_qualname = 128,
+			.code_instrs = 192, .code_filename = 112, .code_qualname = 128, .code_name = 120,
 			.code_firstlineno = 68, .code_linetable = 136, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 40, .str_compact_data = 56,
 		},
 	},
 	{
 		.runtime_initialized = 600, .runtime_interpreters_head = 632, .runtime_tss_key = 2160,
-		.interp_next = 7264, .interp_threads_head = 7344,
+		.interp_next = 7264, .interp_threads_head = 7344, .interp_gc = 7400,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 152,
 		.layout = {
 			.version_hex = 0x030d0000,
@@ -118,14 +119,14 @@ static const struct python_offsets table[] = {
 			.tstate_frame = 72,
 			.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 70,
 			.frame_size = 72, .owner_cstack = 3,
-			.code_instrs = 200, .code_filename = 112, .code_qualname = 128,
+			.code_instrs = 200, .code_filename = 112, .code_qualname = 128, .code_name = 120,
 			.code_firstlineno = 68, .code_linetable = 136, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 40, .str_compact_data = 56,
 		},
 	},
 	{
 		.runtime_initialized = 776, .runtime_interpreters_head = 808, .runtime_tss_key = 2336,
-		.interp_next = 7272, .interp_threads_head = 7344,
+		.interp_next = 7272, .interp_threads_head = 7344, .interp_gc = 7408,
 		.tstate_next = 8, .tstate_interp = 16, .tstate_thread_id = 152,
 		.layout = {
 			.version_hex = 0x030e0000,
@@ -135,7 +136,7 @@ static const struct python_offsets table[] = {
 			.tstate_frame = 72,
 			.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 74,
 			.frame_size = 80, .owner_cstack = 3, .frame_code_tagged = 1,
-			.code_instrs = 208, .code_filename = 112, .code_qualname = 128,
+			.code_instrs = 208, .code_filename = 112, .code_qualname = 128, .code_name = 120,
 			.code_firstlineno = 68, .code_linetable = 136, .bytes_data = 32,
 			.str_length = 16, .str_state = 32, .str_ascii_data = 40, .str_compact_data = 56,
 		},
@@ -166,11 +167,12 @@ struct debug_groups {
 	uint32_t version_hex;
 	uint8_t interpreter_state, thread_state, interpreter_frame, code_object, bytes_object,
 		unicode_object;
+	uint8_t interpreter_gc; /* word of interpreter_state */
 };
 
 static const struct debug_groups all_groups[] = {
-	{ PYTHON_VERSION_HEX(3, 13), 6, 19, 28, 34, 64, 67 },
-	{ PYTHON_VERSION_HEX(3, 14), 6, 22, 31, 39, 74, 77 },
+	{ PYTHON_VERSION_HEX(3, 13), 6, 19, 28, 34, 64, 67, 4 },
+	{ PYTHON_VERSION_HEX(3, 14), 6, 22, 31, 39, 74, 77, 5 },
 };
 
 struct debug_reader {
@@ -209,6 +211,7 @@ static void take_layout(struct debug_reader *reader, const struct debug_groups *
 	layout->frame_instr = offset16_in(reader, groups->interpreter_frame, 3);
 	layout->frame_owner = offset16_in(reader, groups->interpreter_frame, 5);
 	layout->code_filename = offset16_in(reader, groups->code_object, 1);
+	layout->code_name = offset16_in(reader, groups->code_object, 2);
 	layout->code_qualname = offset16_in(reader, groups->code_object, 3);
 	layout->code_linetable = offset16_in(reader, groups->code_object, 4);
 	layout->code_firstlineno = offset16_in(reader, groups->code_object, 5);
@@ -226,6 +229,7 @@ static void take_states(struct debug_reader *reader, const struct debug_groups *
 	out->runtime_interpreters_head = offset_in(reader, WORD_RUNTIME_STATE, 2);
 	out->interp_next = offset_in(reader, groups->interpreter_state, 2);
 	out->interp_threads_head = offset_in(reader, groups->interpreter_state, 3);
+	out->interp_gc = offset_in(reader, groups->interpreter_state, groups->interpreter_gc);
 	out->tstate_next = offset_in(reader, groups->thread_state, 2);
 	out->tstate_interp = offset_in(reader, groups->thread_state, 3);
 	out->tstate_thread_id = offset_in(reader, groups->thread_state, 5);

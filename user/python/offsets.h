@@ -17,9 +17,11 @@ struct python_offsets {
 	uint32_t runtime_initialized;       /* int: Py_Initialize() is through */
 	uint32_t runtime_interpreters_head;
 	uint32_t runtime_tss_key;           /* Py_tss_t; 0: unknown, to be searched */
+	uint32_t runtime_gc;                /* the collector's state (3.8); 0: interpreters have one each */
 	/* PyInterpreterState */
 	uint32_t interp_next;
 	uint32_t interp_threads_head;
+	uint32_t interp_gc;
 	/* PyThreadState */
 	uint32_t tstate_next;
 	uint32_t tstate_interp;

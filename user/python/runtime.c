@@ -211,6 +211,7 @@ static enum python_status understand(struct find *find)
 		status = find_offsets(find);
 	if (status != PYTHON_FOUND)
 		return status;
+	find->out->gc = python_gc_place__init(find->out->runtime_address, &find->offsets);
 	status = check_process(find);
 	for (int i = 1; status == PYTHON_UNAVAILABLE && i < ATTEMPTS; i++) {
 		sched_yield();

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "python.h"
+#include "python/gc_stats.h"
+#include "python/memory.h"
 
 /*
  * Recognises a CPython interpreter in a process, from outside: its version,
@@ -15,9 +17,6 @@
  * and then checks the findings against the live process. On any doubt it says
  * why and gives nothing.
  */
-
-/* Reads the target's memory: copies size bytes at address; 0 or -errno (all or nothing). */
-typedef int (*python_read_fn)(void *arg, uint64_t address, void *buf, size_t size);
 
 /* A file of the process that may hold the interpreter (the executable or libpython). */
 struct python_file {
@@ -37,6 +36,7 @@ struct python_runtime {
 	struct uf_python layout;   /* all but eval_file */
 	uint64_t runtime_address;  /* of _PyRuntime */
 	uint64_t code_dealloc_address; /* the function that frees code objects; 0: not known */
+	struct python_gc_place gc; /* not verified; also of one whose frames are UNAVAILABLE */
 	char version[32];          /* "3.11.2" */
 	char why[160];             /* for UNAVAILABLE: "Python 3.15 frames unavailable: ..." */
 };

@@ -91,6 +91,51 @@ static void put_time(struct json *json, const char *name, const struct timespec 
 	putc('"', json->out);
 }
 
+/* Below 0: unknown. */
+static void put_int_or_null(struct json *json, const char *name, int64_t value)
+{
+	put_uint_or_null(json, name, (uint64_t)value, value >= 0);
+}
+
+static void put_generation(struct json *json, const struct snapshot_gc_generation *generation)
+{
+	begin(json, NULL, '{');
+	put_int_or_null(json, "threshold", generation->threshold);
+	put_int_or_null(json, "count", generation->count);
+	put_int_or_null(json, "collections", generation->collections);
+	put_int_or_null(json, "collected", generation->collected);
+	put_int_or_null(json, "uncollectable", generation->uncollectable);
+	put_int_or_null(json, "trace_collections", generation->trace_collections);
+	put_int_or_null(json, "trace_unreachable", generation->trace_unreachable);
+	put_real(json, "pause_s", generation->pause_s, 6);
+	put_real(json, "longest_pause_s", generation->longest_pause_s, 6);
+	end(json, '}');
+}
+
+static void put_python(struct json *json, const struct snapshot_python *python)
+{
+	if (!python) {
+		put_uint_or_null(json, "python", 0, false);
+		return;
+	}
+	begin(json, "python", '{');
+	put_string(json, "version", python->version);
+	put_string(json, "frames", python->frames);
+	begin(json, "gc", '{');
+	put_string(json, "source", python->gc_source);
+	put_string(json, "why", python->gc_why);
+	if (python->gc_enabled < 0)
+		put_uint_or_null(json, "enabled", 0, false);
+	else
+		put_bool(json, "enabled", python->gc_enabled);
+	begin(json, "generations", '[');
+	for (int i = 0; i < SNAPSHOT_GENERATIONS; i++)
+		put_generation(json, &python->generations[i]);
+	end(json, ']');
+	end(json, '}');
+	end(json, '}');
+}
+
 static void put_targets(struct json *json, const struct snapshot *snap)
 {
 	begin(json, "targets", '[');
@@ -110,6 +155,7 @@ static void put_targets(struct json *json, const struct snapshot *snap)
 		put_uint_or_null(json, "rss_bytes", target->rss_bytes, target->has_rss);
 		put_bool(json, "exited", target->exited);
 		put_string(json, "note", target->note);
+		put_python(json, target->python);
 		end(json, '}');
 	}
 	end(json, ']');

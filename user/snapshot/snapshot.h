@@ -61,6 +61,28 @@ struct snapshot_site {
 	uint32_t ref;         /* the collector's own index, to symbolize the site later */
 };
 
+/* Numbers below 0 (and NaN) are unknown. */
+struct snapshot_gc_generation {
+	int64_t threshold, count;           /* as gc.get_threshold() and gc.get_count() */
+	int64_t collections;                /* of the process's life, a parent's before fork included */
+	int64_t collected, uncollectable;   /* objects, likewise */
+	int64_t trace_collections;          /* since unfreed watches the process */
+	int64_t trace_unreachable;          /* objects that these found: collected or not */
+	double pause_s, longest_pause_s;    /* of these */
+};
+
+#define SNAPSHOT_GENERATIONS 3
+
+/* The CPython interpreter in a process. */
+struct snapshot_python {
+	const char *version;  /* "3.11.2" */
+	const char *frames;   /* "ok", or why there are no Python frames */
+	const char *gc_source; /* of what is since unfreed watches: usdt|polling|none */
+	const char *gc_why;   /* why something is unknown, or old; "" */
+	int gc_enabled;       /* below 0: unknown */
+	struct snapshot_gc_generation generations[SNAPSHOT_GENERATIONS];
+};
+
 struct snapshot_target {
 	uint32_t pid;
 	const char *comm;
@@ -75,6 +97,7 @@ struct snapshot_target {
 	bool has_rss;
 	bool exited;
 	const char *note;     /* what a reader must know: "static binary: nothing is traced"; "" */
+	const struct snapshot_python *python; /* NULL: none found in it */
 };
 
 struct snapshot_loss {
