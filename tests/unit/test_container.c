@@ -743,7 +743,7 @@ START_TEST(more_cgroups_than_are_kept)
 	char name[32], line[64];
 
 	for (int round = 0; round < 2; round++) {
-		for (int i = 0; i < 2500; i++) {
+		for (int i = 0; i < 5000; i++) {
 			snprintf(name, sizeof(name), "box%d", i);
 			snprintf(line, sizeof(line), "0::/lxc.payload.%s\n", name);
 			put_proc(10, "cgroup", line);

@@ -15,7 +15,7 @@
 #include "target/runtime_state.h"
 #include "target/state_file.h"
 
-#define MAX_KEPT	 1024  /* cgroups remembered; then the one kept longest goes */
+#define MAX_KEPT	 4096  /* cgroups remembered; then the one kept longest goes */
 #define KEEP_S		 60    /* a container may be renamed */
 #define KEEP_NAMELESS_S	 5     /* or its file come later than its first process */
 #define MAX_CGROUP_BYTES 65536 /* of /proc/PID/cgroup */
@@ -35,7 +35,6 @@ struct placement {
 };
 
 struct kept {
-	uint64_t hash;
 	char *key;
 	uint64_t until_ns;
 	struct container container;
@@ -50,6 +49,7 @@ struct containers {
 	uint32_t plain_cnt;
 	uint64_t plain_until_ns;
 	struct kept *kept[MAX_KEPT];
+	uint64_t hashes[MAX_KEPT]; /* of their keys */
 	uint32_t next_kept;
 };
 
@@ -435,13 +435,13 @@ static char *make_key(const struct placement *at, size_t *len)
 static struct kept *find_kept(const struct containers *containers, uint64_t hash, const char *key)
 {
 	for (uint32_t i = 0; i < MAX_KEPT && containers->kept[i]; i++)
-		if (containers->kept[i]->hash == hash && !strcmp(containers->kept[i]->key, key))
+		if (containers->hashes[i] == hash && !strcmp(containers->kept[i]->key, key))
 			return containers->kept[i];
 	return NULL;
 }
 
-/* A place for a new one, without a key. */
-static struct kept *make_room(struct containers *containers)
+/* A place for a new one, to be filled; NULL with errno ENOMEM. */
+static struct kept *make_room(struct containers *containers, uint64_t hash)
 {
 	struct kept **place = &containers->kept[containers->next_kept];
 
@@ -449,8 +449,7 @@ static struct kept *make_room(struct containers *containers)
 		*place = calloc(1, sizeof(**place));
 	if (!*place)
 		return NULL;
-	free((*place)->key);
-	(*place)->key = NULL;
+	containers->hashes[containers->next_kept] = hash;
 	containers->next_kept = (containers->next_kept + 1) % MAX_KEPT;
 	return *place;
 }
@@ -476,7 +475,7 @@ static const struct container *look_up(struct containers *containers, const stru
 	}
 	known = fill(containers, at, &container);
 	if (!kept)
-		kept = known < 0 ? NULL : make_room(containers);
+		kept = known < 0 ? NULL : make_room(containers, hash);
 	if (known < 0 || !kept) {
 		free(key);
 		errno = known < 0 ? -known : ENOMEM;
@@ -484,7 +483,6 @@ static const struct container *look_up(struct containers *containers, const stru
 	}
 	free(kept->key);
 	*kept = (struct kept){
-		.hash = hash,
 		.key = key,
 		.until_ns = now_ns() + (known ? KEEP_S : KEEP_NAMELESS_S) * 1000000000ULL,
 		.container = container,
