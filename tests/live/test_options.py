@@ -11,6 +11,7 @@ import harness
 REPORT_FIELDS = {"unfreed": int, "time": str, "elapsed_s": (int, float), "targets": list,
                  "totals": dict, "losses": dict, "cost": dict, "sites": list, "last": bool}
 TARGET_FIELDS = {"pid": int, "comm": str, "exe": str, "container": str, "cgroup": str,
+                 "container_id": str, "pod": str, "pod_namespace": str, "unit": str,
                  "rss_bytes": (int, type(None))}
 TOTALS_FIELDS = {name: int for name in ("live_bytes", "live_count", "alloc_bytes", "alloc_count",
                                         "free_count", "sites")}

@@ -338,6 +338,37 @@ START_TEST(text_report_lists_20_targets_and_every_note)
 }
 END_TEST
 
+START_TEST(text_report_says_where_a_process_belongs)
+{
+	static const struct {
+		const char *container, *pod, *pod_namespace, *unit, *expected;
+	} cases[] = {
+		{"", "", "", "nginx.service", "  pid 4242 leaky of nginx.service, rss"},
+		{"", "", "", "session-3.scope", "  pid 4242 leaky, rss"},
+		{"web", "", "", "", "  pid 4242 leaky in container web, rss"},
+		{"db", "", "", "mysql.service", "  pid 4242 leaky in container db of mysql.service, rss"},
+		{"app", "shop-1", "prod", "x.service",
+		 "  pid 4242 leaky in container app of pod prod/shop-1, rss"},
+		{"app", "shop-1", "", "", "  pid 4242 leaky in container app of pod shop-1, rss"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct snapshot *snap = new_snapshot();
+		struct snapshot_target *target = &snap->targets[0];
+		char *text;
+
+		target->container = cases[i].container;
+		target->pod = cases[i].pod;
+		target->pod_namespace = cases[i].pod_namespace;
+		target->unit = cases[i].unit;
+		text = render(render_text, snap);
+		ck_assert_msg(strstr(text, cases[i].expected), "%s", text);
+		free(text);
+		snapshot__free(snap);
+	}
+}
+END_TEST
+
 /* A Python process of which everything is known. */
 static struct snapshot_python known_python(void)
 {
@@ -430,6 +461,8 @@ static struct snapshot *hostile_snapshot(void)
 	struct snapshot_target *target = &snap->targets[0];
 
 	target->comm = target->exe = target->container = target->cgroup = target->note = HOSTILE;
+	target->container_id = target->pod = target->pod_namespace = HOSTILE;
+	target->unit = HOSTILE ".service";
 	python = known_python();
 	python.version = python.frames = python.gc_why = HOSTILE;
 	target->python = &python;
@@ -460,9 +493,9 @@ START_TEST(hostile_strings_are_visible_in_the_text)
 	struct snapshot *snap = hostile_snapshot();
 	char *text = render(render_text, snap);
 
-	/* comm, container, note, python: two; loss: two; comm, verdict, why; frames: two each;
-	 * stack_end */
-	ck_assert_int_eq(count_of(text, HOSTILE_TEXT), 15);
+	/* comm, container, pod with its namespace, note, python: two; loss: two; comm, verdict,
+	 * why; frames: two each; stack_end */
+	ck_assert_int_eq(count_of(text, HOSTILE_TEXT), 17);
 	for (const char *c = text; *c; c++)
 		ck_assert(*c == '\n' || (unsigned char)*c >= 0x20);
 	ck_assert_ptr_null(strpbrk(text, "\x7f\xff\xc2\xe2"));
@@ -635,12 +668,16 @@ START_TEST(json_has_the_head_the_targets_and_the_totals)
 	check_real(report, "elapsed_s", 35.04);
 	check_real(report, "older_s", 0);
 	check_bool(report, "last", true);
-	CHECK_FIELD_CNT(target, 9);
+	CHECK_FIELD_CNT(target, 13);
 	CHECK_NULL(target, "python");
 	check_uint(target, "pid", 4242);
 	check_string(target, "comm", "leaky");
 	check_string(target, "exe", "/usr/bin/leaky");
 	check_string(target, "container", "");
+	check_string(target, "container_id", "");
+	check_string(target, "pod", "");
+	check_string(target, "pod_namespace", "");
+	check_string(target, "unit", "");
 	check_string(target, "cgroup", "");
 	check_uint(target, "rss_bytes", 14785000);
 	check_bool(target, "exited", false);
@@ -827,6 +864,9 @@ START_TEST(hostile_strings_stay_valid_json)
 	check_string(target, "comm", HOSTILE_JSON);
 	check_string(target, "exe", HOSTILE_JSON);
 	check_string(target, "container", HOSTILE_JSON);
+	check_string(target, "container_id", HOSTILE_JSON);
+	check_string(target, "pod", HOSTILE_JSON);
+	check_string(target, "pod_namespace", HOSTILE_JSON);
 	check_string(target, "cgroup", HOSTILE_JSON);
 	check_string(target, "note", HOSTILE_JSON);
 	check_string(field(target, "python"), "version", HOSTILE_JSON);
@@ -885,6 +925,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, several_processes_of_a_site_are_counted_and_listed);
 	tcase_add_test(tcase, text_report_without_sites_says_what_was_seen);
 	tcase_add_test(tcase, text_report_names_the_age_filter);
+	tcase_add_test(tcase, text_report_says_where_a_process_belongs);
 	tcase_add_test(tcase, text_report_lists_20_targets_and_every_note);
 	tcase_add_test(tcase, hostile_strings_are_visible_in_the_text);
 	tcase_add_test(tcase, long_strings_are_cut_and_long_lines_broken_at_the_place);

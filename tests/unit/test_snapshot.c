@@ -145,6 +145,10 @@ START_TEST(added_elements_are_zeroed_and_stay)
 		ck_assert_str_eq(target->comm, "");
 		ck_assert_str_eq(target->exe, "");
 		ck_assert_str_eq(target->container, "");
+		ck_assert_str_eq(target->container_id, "");
+		ck_assert_str_eq(target->pod, "");
+		ck_assert_str_eq(target->pod_namespace, "");
+		ck_assert_str_eq(target->unit, "");
 		ck_assert_str_eq(target->cgroup, "");
 		ck_assert_str_eq(target->note, "");
 		ck_assert(!target->exited && !target->has_rss);

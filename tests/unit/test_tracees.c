@@ -102,7 +102,7 @@ START_TEST(a_new_image_has_what_proc_says)
 	ck_assert_str_eq(tracee->note, "");
 	ck_assert(!tracee->has_ended && !tracee->is_dropped && !tracee->has_allocator);
 	prctl(PR_SET_NAME, "two\nlines");
-	tracee__refresh(tracee);
+	tracee__refresh(tracees, tracee);
 	ck_assert_str_eq(tracee->comm, "two");
 }
 END_TEST
@@ -124,12 +124,12 @@ START_TEST(what_was_known_outlives_the_process)
 	close(pair[0]);
 	tracee = add(1, pid);
 	while (strcmp(tracee->comm, "mortal"))
-		tracee__refresh(tracee);
+		tracee__refresh(tracees, tracee);
 	snprintf(exe, sizeof(exe), "%s", tracee->exe);
 	snprintf(cgroup, sizeof(cgroup), "%s", tracee->cgroup);
 	close(pair[1]);
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
-	tracee__refresh(tracee);
+	tracee__refresh(tracees, tracee);
 	ck_assert_str_eq(tracee->comm, "mortal");
 	ck_assert_str_eq(tracee->exe, exe);
 	ck_assert_str_eq(tracee->cgroup, cgroup);

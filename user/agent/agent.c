@@ -25,6 +25,7 @@
 #include "cli/options.h"
 #include "render/emit.h"
 #include "sym/symbolizer.h"
+#include "target/container.h"
 #include "target/proc_info.h"
 
 #define MAX_LINE_COLUMNS 1000 /* of a message; longer is cut */
@@ -265,6 +266,43 @@ static bool add_target(struct agent *agent, pid_t pid)
 	return false;
 }
 
+/* The containers that the user names. False: said why not. */
+static bool find_containers(struct agent *agent)
+{
+	struct target_filter *filter = &agent->filter;
+	const struct options *opts = agent->opts;
+	struct container *list = NULL;
+	uint32_t cnt = 0;
+	char names[1024];
+
+	if (!opts->container_cnt)
+		return true;
+	filter->containers = tracees__containers(agent->tracees);
+	filter->inside = calloc(opts->container_cnt, sizeof(*filter->inside));
+	if (!filter->inside || containers__list(filter->containers, &list, &cnt)) {
+		agent__say(agent, -1, "cannot list the containers");
+		return false;
+	}
+	for (uint32_t i = 0; i < opts->container_cnt; i++) {
+		const char *text = opts->containers[i];
+		int err = container__find_in(list, cnt, text, &filter->inside[i]);
+
+		if (!err)
+			filter->inside_cnt++;
+		else if (err == -ENOTUNIQ)
+			agent__say(agent, -1, "several containers are called '%s': %s", text,
+				   container__names(list, cnt, text, names, sizeof(names)));
+		else if (!cnt)
+			agent__say(agent, -1, "no container '%s': there is none that has a process",
+				   text);
+		else
+			agent__say(agent, -1, "no container '%s'; there are: %s", text,
+				   container__names(list, cnt, NULL, names, sizeof(names)));
+	}
+	free(list);
+	return filter->inside_cnt == opts->container_cnt;
+}
+
 static void add_host_process(void *arg, pid_t pid, pid_t parent)
 {
 	struct agent *agent = arg;
@@ -290,6 +328,8 @@ static bool add_host(struct agent *agent)
 	uint32_t before;
 	int err;
 
+	if (!find_containers(agent))
+		return false;
 	mapping_log__watch_all(agent->mappings, getpid());
 	do {
 		before = agent->child_cnt;
@@ -444,8 +484,12 @@ struct agent *agent__new(const struct options *opts)
 	agent->opts = opts;
 	agent->pids = (pid_t *)opts->pids;
 	agent->pid_cnt = opts->pid_cnt;
-	agent->filter = (struct target_filter){opts->comms, opts->comm_cnt, opts->cgroups,
-					       opts->cgroup_cnt};
+	agent->filter = (struct target_filter){
+		.comms = opts->comms,
+		.comm_cnt = opts->comm_cnt,
+		.cgroups = opts->cgroups,
+		.cgroup_cnt = opts->cgroup_cnt,
+	};
 	agent->epoll_fd = -1;
 	for (int i = 0; i < FD_CNT; i++)
 		agent->fds[i] = -1;
@@ -480,6 +524,7 @@ void agent__free(struct agent *agent)
 	symbolizer__free(agent->symbolizer);
 	file_table__free(agent->files);
 	free(agent->inodes);
+	free(agent->filter.inside);
 	if (agent->out && agent->out != stdout)
 		fclose(agent->out);
 	if (agent->mask_is_set)

@@ -263,16 +263,23 @@ static int add_targets(const struct collector *collector, struct snapshot *snap)
 		if (!target)
 			return -ENOMEM;
 		if (!tracee->has_ended)
-			tracee__refresh(tracee);
+			tracee__refresh(collector->tracees, tracee);
 		target->pid = tracee->pid;
 		target->comm = snapshot__strdup(snap, tracee->comm);
 		target->exe = snapshot__strdup(snap, tracee->exe);
 		target->cgroup = snapshot__strdup(snap, tracee->cgroup);
+		target->container = snapshot__strdup(snap, tracee->container);
+		target->container_id = snapshot__strdup(snap, tracee->container_id);
+		target->pod = snapshot__strdup(snap, tracee->pod);
+		target->pod_namespace = snapshot__strdup(snap, tracee->pod_namespace);
+		target->unit = snapshot__strdup(snap, tracee->unit);
 		target->note = snapshot__strdup(snap, tracee->note[0] ? tracee->note : tracee->python_note);
 		target->exited = tracee->has_ended;
 		target->has_rss = !tracee->has_ended &&
 				  proc_info__rss_bytes(tracee->pid, &target->rss_bytes);
 		if (!target->comm || !target->exe || !target->cgroup || !target->note ||
+		    !target->container || !target->container_id || !target->pod ||
+		    !target->pod_namespace || !target->unit ||
 		    add_python(collector, snap, tracee, target))
 			return -ENOMEM;
 	}

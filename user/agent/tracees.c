@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "target/container.h"
 #include "target/proc_info.h"
 
 #define BUCKETS 4096 /* power of two */
@@ -13,11 +14,20 @@
 struct tracees {
 	struct tracee *first, *last;
 	struct tracee *by_image[BUCKETS], *by_pid[BUCKETS];
+	struct containers *containers;
 };
 
 struct tracees *tracees__new(void)
 {
-	return calloc(1, sizeof(struct tracees));
+	struct tracees *tracees = calloc(1, sizeof(*tracees));
+
+	if (!tracees)
+		return NULL;
+	tracees->containers = containers__new(NULL, NULL);
+	if (tracees->containers)
+		return tracees;
+	free(tracees);
+	return NULL;
 }
 
 static void set_text(const char **field, const char *text)
@@ -26,7 +36,8 @@ static void set_text(const char **field, const char *text)
 
 	if (!strcmp(*field, text))
 		return;
-	copy = strdup(text);
+	/* "" is never freed. */
+	copy = *text ? strdup(text) : "";
 	if (!copy)
 		return; /* what was known stays */
 	if (**field)
@@ -36,10 +47,12 @@ static void set_text(const char **field, const char *text)
 
 static void tracee__free(struct tracee *tracee)
 {
-	if (*tracee->exe)
-		free((char *)tracee->exe);
-	if (*tracee->cgroup)
-		free((char *)tracee->cgroup);
+	const char *texts[] = {tracee->exe, tracee->cgroup, tracee->container, tracee->container_id,
+			       tracee->pod, tracee->pod_namespace, tracee->unit};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (*texts[i])
+			free((char *)texts[i]);
 	free(tracee);
 }
 
@@ -53,6 +66,7 @@ void tracees__free(struct tracees *tracees)
 		tracees->first = tracee->next;
 		tracee__free(tracee);
 	}
+	containers__free(tracees->containers);
 	free(tracees);
 }
 
@@ -70,16 +84,36 @@ static void read_comm(struct tracee *tracee)
 	fclose(file);
 }
 
-void tracee__refresh(struct tracee *tracee)
+static void read_container(struct tracees *tracees, struct tracee *tracee)
 {
 	char text[PATH_MAX];
+	const struct container *container =
+		containers__of(tracees->containers, tracee->pid, text, sizeof(text));
+
+	if (text[0])
+		set_text(&tracee->cgroup, text);
+	if (!container)
+		return;
+	set_text(&tracee->container, container__label(container, text, sizeof(text)));
+	set_text(&tracee->container_id, container->id);
+	set_text(&tracee->pod, container->pod);
+	set_text(&tracee->pod_namespace, container->pod_namespace);
+	set_text(&tracee->unit, container->unit);
+}
+
+void tracee__refresh(struct tracees *tracees, struct tracee *tracee)
+{
+	char text[PATH_MAX];
+	bool has_exe;
 
 	/* What was known stays if the process is gone. */
 	read_comm(tracee);
-	if (proc_info__exe(tracee->pid, text, sizeof(text))[0])
+	has_exe = proc_info__exe(tracee->pid, text, sizeof(text))[0];
+	if (has_exe)
 		set_text(&tracee->exe, text);
-	if (proc_info__cgroup(tracee->pid, text, sizeof(text))[0])
-		set_text(&tracee->cgroup, text);
+	/* While it ends it has none, and is in the root of all hierarchies but the unified one. */
+	if (has_exe || !tracee->cgroup[0])
+		read_container(tracees, tracee);
 }
 
 static struct tracee **image_bucket(const struct tracees *tracees, uf_image_id image)
@@ -98,8 +132,14 @@ void tracee__inherit(struct tracee *tracee, const struct tracee *parent)
 		memcpy(tracee->comm, parent->comm, sizeof(tracee->comm));
 	if (!*tracee->exe)
 		set_text(&tracee->exe, parent->exe);
-	if (!*tracee->cgroup)
-		set_text(&tracee->cgroup, parent->cgroup);
+	if (*tracee->cgroup)
+		return;
+	set_text(&tracee->cgroup, parent->cgroup);
+	set_text(&tracee->container, parent->container);
+	set_text(&tracee->container_id, parent->container_id);
+	set_text(&tracee->pod, parent->pod);
+	set_text(&tracee->pod_namespace, parent->pod_namespace);
+	set_text(&tracee->unit, parent->unit);
 }
 
 struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pid)
@@ -110,8 +150,9 @@ struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pi
 		return NULL;
 	tracee->image = image;
 	tracee->pid = pid;
-	tracee->exe = tracee->cgroup = "";
-	tracee__refresh(tracee);
+	tracee->exe = tracee->cgroup = tracee->unit = "";
+	tracee->container = tracee->container_id = tracee->pod = tracee->pod_namespace = "";
+	tracee__refresh(tracees, tracee);
 	tracee->previous = tracees->last;
 	*(tracees->last ? &tracees->last->next : &tracees->first) = tracee;
 	tracees->last = tracee;
@@ -164,6 +205,11 @@ void tracees__remove(struct tracees *tracees, uf_image_id image)
 	*(tracee->previous ? &tracee->previous->next : &tracees->first) = tracee->next;
 	*(tracee->next ? &tracee->next->previous : &tracees->last) = tracee->previous;
 	tracee__free(tracee);
+}
+
+struct containers *tracees__containers(const struct tracees *tracees)
+{
+	return tracees->containers;
 }
 
 uint32_t tracees__running_cnt(const struct tracees *tracees)

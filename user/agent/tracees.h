@@ -17,7 +17,9 @@ struct tracee {
 	uf_image_id image;
 	pid_t pid;
 	char comm[64];
-	const char *exe, *cgroup; /* paths, "" if unknown; the tracee's own */
+	/* "" if unknown; the tracee's own */
+	const char *exe, *cgroup;  /* paths */
+	const char *container, *container_id, *pod, *pod_namespace, *unit; /* see snapshot.h */
 	char note[256];      /* what a reader of the report must know; "" */
 	char python_note[160]; /* why there are no Python frames, or not all pools; "" */
 	char python_version[32]; /* "" until an interpreter is found */
@@ -38,6 +40,7 @@ struct tracee {
 };
 
 struct tracees;
+struct containers;
 
 /* NULL with errno ENOMEM. */
 struct tracees *tracees__new(void);
@@ -57,7 +60,9 @@ void tracees__remove(struct tracees *tracees, uf_image_id image);
 uint32_t tracees__running_cnt(const struct tracees *tracees);
 /* What could not be read of a forked process, as it has ended already, is its parent's. */
 void tracee__inherit(struct tracee *tracee, const struct tracee *parent);
-/* Reads comm, exe and cgroup again. */
-void tracee__refresh(struct tracee *tracee);
+/* Reads comm, exe, cgroup and container again. */
+void tracee__refresh(struct tracees *tracees, struct tracee *tracee);
+/* What finds their containers; theirs. */
+struct containers *tracees__containers(const struct tracees *tracees);
 
 #endif

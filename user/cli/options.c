@@ -211,6 +211,11 @@ static int set_cgroup(const struct option_row *row, struct options *opts, const 
 	return add_name(row, opts->cgroups, &opts->cgroup_cnt, arg);
 }
 
+static int set_container(const struct option_row *row, struct options *opts, const char *arg)
+{
+	return add_name(row, opts->containers, &opts->container_cnt, arg);
+}
+
 /* Index of arg among the row's choices, or -1 after saying what they are. */
 static int find_choice(const struct option_row *row, const char *arg)
 {
@@ -320,6 +325,9 @@ static const struct option_row table[] = {
 	{ KEY_COMM, "comm", "NAME", GROUP_TARGET, set_comm,
 	  .help = "processes of this name, as ps -o comm shows it, also those that start later; "
 		  "may be repeated" },
+	{ KEY_CONTAINER, "container", "NAME", GROUP_TARGET, set_container,
+	  .help = "processes in the container of this name or id, also those that start later: "
+		  "Docker's, Kubernetes' ([NAMESPACE/]POD/NAME), podman's, LXC's, runc's and others; may be repeated" },
 	{ KEY_CGROUP, "cgroup", "PATH", GROUP_TARGET, set_cgroup,
 	  .help = "processes in this control group or one below it, also those that start later; "
 		  "may be repeated" },
@@ -378,7 +386,6 @@ static const struct option_row table[] = {
 
 	{ 's', "sample", "SIZE", GROUP_HIDDEN, refuse, .help = "every allocation is recorded" },
 	{ 'K', "kernel", NULL, GROUP_HIDDEN, refuse, .help = TRY_TARGET },
-	{ KEY_CONTAINER, "container", "NAME", GROUP_HIDDEN, refuse, .help = TRY_TARGET },
 	{ .name = NULL },
 };
 /* clang-format on */
@@ -517,9 +524,12 @@ static int check(struct options *opts)
 		return complain("-p and a command: give one of them");
 	if (opts->min_size_bytes > opts->max_size_bytes)
 		return complain("--min-size is greater than --max-size: nothing is of such a size");
-	if ((opts->pid_cnt || opts->command) && (opts->comm_cnt || opts->cgroup_cnt))
+	if ((opts->pid_cnt || opts->command) &&
+	    (opts->comm_cnt || opts->cgroup_cnt || opts->container_cnt))
 		return complain("%s and --%s: give one of them", opts->command ? "a command" : "-p",
-				opts->comm_cnt ? "comm" : "cgroup");
+				opts->comm_cnt	   ? "comm"
+				: opts->cgroup_cnt ? "cgroup"
+						   : "container");
 	opts->whole_host = !opts->pid_cnt && !opts->command;
 	opts->follow |= opts->whole_host;
 	return 0;

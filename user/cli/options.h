@@ -23,10 +23,12 @@ struct options {
 	uint32_t pid_cnt;
 	bool follow;                  /* children too */
 	bool whole_host;              /* neither -p nor a command: every process, or those below */
-	const char *comms[OPTIONS_MAX_NAMES];   /* --comm; any of them, or of the cgroups */
+	const char *comms[OPTIONS_MAX_NAMES];   /* --comm; any of them, or of the next two */
 	uint32_t comm_cnt;
 	const char *cgroups[OPTIONS_MAX_NAMES]; /* --cgroup */
 	uint32_t cgroup_cnt;
+	const char *containers[OPTIONS_MAX_NAMES]; /* --container */
+	uint32_t container_cnt;
 	char **command;               /* argv after --; NULL-terminated, points into main's argv; or NULL */
 	uint64_t interval_ns;         /* -i, default 5 s, at least 10 ms */
 	bool has_interval;            /* given by the user */

@@ -147,6 +147,10 @@ static void put_targets(struct json *json, const struct snapshot *snap)
 		put_string(json, "comm", target->comm);
 		put_string(json, "exe", target->exe);
 		put_string(json, "container", target->container);
+		put_string(json, "container_id", target->container_id);
+		put_string(json, "pod", target->pod);
+		put_string(json, "pod_namespace", target->pod_namespace);
+		put_string(json, "unit", target->unit);
 		put_string(json, "cgroup", target->cgroup);
 		put_uint_or_null(json, "rss_bytes", target->rss_bytes, target->has_rss);
 		put_bool(json, "exited", target->exited);

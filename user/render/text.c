@@ -112,14 +112,33 @@ static void put_pools(FILE *out, uint64_t bytes, uint64_t count)
 	fprintf(out, "%s in %s pool%s", BYTES(bytes), COUNT(count), plural(count));
 }
 
-static void put_target(FILE *out, const struct snapshot_target *target)
+/* " in container web of pod shop/web-1", " of nginx.service" */
+static void put_place_of_target(FILE *out, const struct snapshot_target *target)
 {
-	fprintf(out, "  pid %" PRIu32 " ", target->pid);
-	emit__text(out, target->comm, MAX_NAME);
+	const char *dot = strrchr(target->unit, '.');
+
 	if (*target->container) {
 		fputs(" in container ", out);
 		emit__text(out, target->container, MAX_NAME);
 	}
+	if (*target->pod) {
+		fputs(" of pod ", out);
+		emit__text(out, target->pod_namespace, MAX_NAME);
+		fputs(*target->pod_namespace ? "/" : "", out);
+		emit__text(out, target->pod, MAX_NAME);
+	}
+	/* Scopes are sessions and the like, and say little. */
+	if (!*target->pod && dot && strcmp(dot, ".service") == 0) {
+		fputs(" of ", out);
+		emit__text(out, target->unit, MAX_NAME);
+	}
+}
+
+static void put_target(FILE *out, const struct snapshot_target *target)
+{
+	fprintf(out, "  pid %" PRIu32 " ", target->pid);
+	emit__text(out, target->comm, MAX_NAME);
+	put_place_of_target(out, target);
 	if (target->exited)
 		fputs(", exited", out);
 	else if (target->has_rss)

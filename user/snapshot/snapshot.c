@@ -108,6 +108,7 @@ struct snapshot_target *snapshot__add_target(struct snapshot *snap)
 	snap->targets = targets;
 	target = &targets[snap->target_cnt++];
 	target->comm = target->exe = target->container = target->cgroup = target->note = "";
+	target->container_id = target->pod = target->pod_namespace = target->unit = "";
 	return target;
 }
 

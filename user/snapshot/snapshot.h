@@ -95,7 +95,11 @@ struct snapshot_target {
 	uint32_t pid;
 	const char *comm;
 	const char *exe;
-	const char *container;
+	const char *container;     /* what people call it */
+	const char *container_id;
+	const char *pod;
+	const char *pod_namespace;
+	const char *unit;          /* systemd's: "nginx.service" */
 	const char *cgroup;
 	uint64_t rss_bytes;
 	bool has_rss;

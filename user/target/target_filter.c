@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "target/container.h"
+
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define COMM_BYTES  15 /* TASK_COMM_LEN without its end */
 
@@ -102,11 +104,22 @@ static bool is_in_cgroup(const struct target_filter *filter, pid_t pid)
 	return found;
 }
 
+static bool is_in_container(const struct target_filter *filter, pid_t pid)
+{
+	const struct container *container =
+		filter->inside_cnt ? containers__of(filter->containers, pid, NULL, 0) : NULL;
+
+	for (uint32_t i = 0; container && i < filter->inside_cnt; i++)
+		if (container__is_in(container, &filter->inside[i]))
+			return true;
+	return false;
+}
+
 bool target_filter__matches(const struct target_filter *filter, pid_t pid)
 {
-	if (!filter->comm_cnt && !filter->cgroup_cnt)
+	if (!filter->comm_cnt && !filter->cgroup_cnt && !filter->inside_cnt)
 		return true;
-	return has_comm(filter, pid) || is_in_cgroup(filter, pid);
+	return has_comm(filter, pid) || is_in_cgroup(filter, pid) || is_in_container(filter, pid);
 }
 
 bool cgroup__exists(const char *path)

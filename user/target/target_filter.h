@@ -6,9 +6,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct container;
+struct containers;
+
 /*
- * Which processes of the host are targets: those with one of the names or in one of the control
- * groups; all of them if none is given. Looked at when a process is first seen and when it
+ * Which processes of the host are targets: those with one of the names, in one of the control groups
+ * or in one of the containers; all of them if none is given. Looked at when a process is first seen and when it
  * executes: what changes in between (a new name, another group) is not.
  */
 struct target_filter {
@@ -16,6 +19,9 @@ struct target_filter {
 	uint32_t comm_cnt;
 	const char *const *cgroups; /* below /sys/fs/cgroup, with or without that */
 	uint32_t cgroup_cnt;
+	struct container *inside;   /* containers, and what is nested in them */
+	uint32_t inside_cnt;
+	struct containers *containers; /* finds a process's; NULL if there are none above. Borrowed */
 };
 
 /* Is the process one of them? false for one that is gone. */
