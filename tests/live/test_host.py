@@ -124,7 +124,7 @@ class Host(harness.LiveTest):
 
     def start(self, *args):
         """The tool on the whole host, attached."""
-        tool = harness.Unfreed(*args)
+        tool = harness.Unfreed("--per-process", *args)
         self.addCleanup(tool.release)
         return tool.wait_attached()
 
@@ -181,7 +181,7 @@ class Host(harness.LiveTest):
         self.check_leaks(tool.last_report(), victim.pid)
 
     def test_short_processes_leave_nothing(self):
-        tool = harness.Unfreed(interval="500ms")
+        tool = harness.Unfreed("--per-process", interval="500ms")
         self.addCleanup(tool.release)
         tool.wait_attached()
         victim = self.leaky()

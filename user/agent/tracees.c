@@ -132,9 +132,10 @@ void tracee__inherit(struct tracee *tracee, const struct tracee *parent)
 		memcpy(tracee->comm, parent->comm, sizeof(tracee->comm));
 	if (!*tracee->exe)
 		set_text(&tracee->exe, parent->exe);
-	if (*tracee->cgroup)
+	if (!*tracee->cgroup)
+		set_text(&tracee->cgroup, parent->cgroup);
+	if (*tracee->container || strcmp(tracee->cgroup, parent->cgroup))
 		return;
-	set_text(&tracee->cgroup, parent->cgroup);
 	set_text(&tracee->container, parent->container);
 	set_text(&tracee->container_id, parent->container_id);
 	set_text(&tracee->pod, parent->pod);
