@@ -184,7 +184,7 @@ static __noinline int alloc_return(struct pt_regs *ctx)
 	process = current_process();
 	if (!process || process->image != call->image || !size_is_wanted(call->size_bytes))
 		return 0;
-	if (!site_here(ctx, thread, call->image, &block.site))
+	if (!site_here(ctx, thread, call->image, UF_SITE_MALLOC, &block.site))
 		return 0;
 	key.address = result;
 	key.image = call->image;

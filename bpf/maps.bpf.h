@@ -40,6 +40,7 @@ __u32 next_site;  /* first index of the site table never used; may run past its 
 __u32 next_stack; /* likewise of the stack table */
 __u32 room_is_wanted; /* an event says so; cleared by user space */
 __u32 next_image; /* images are numbered from 1 */
+__u32 next_pool;  /* like next_site, of the table of pools */
 
 /* ---- maps ---- */
 
@@ -116,6 +117,36 @@ struct {
 	__type(key, __u32);
 	__type(value, struct uf_process);
 } processes SEC(".maps");
+
+/*
+ * Pools by pool index: entered by the probe that sees a pool opened and by fork, read and emptied by
+ * user space, which also gives unused ones back.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, UF_MAX_POOLS);
+	__type(key, __u32);
+	__type(value, struct uf_pool);
+} pools SEC(".maps");
+
+/*
+ * Pool -> pool index. Inserted with the pool, deleted by user space. Full, or no index left: the
+ * pool is not recorded, POOL_TABLE_FULL counts it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, UF_MAX_POOLS);
+	__type(key, struct uf_block_key);
+	__type(value, __u32);
+} pool_index SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, UF_MAX_POOLS);
+	__type(value, __u32);
+} pool_spares SEC(".maps");
 
 /* Image number -> image. Inserted with its process; deleted by user space after its last heir. */
 struct {

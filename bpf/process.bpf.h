@@ -95,10 +95,6 @@ static __always_inline void image_end(uf_image_id id)
 		id = image_leave_parent(id);
 }
 
-struct site_copy {
-	uf_image_id from, to;
-};
-
 /* Copies one site of the parent's image for the child's: what is live, as inherited. */
 static long copy_site(void *map, struct uf_site_key *key, __u32 *index,
 		      struct site_copy *copy)
@@ -112,14 +108,14 @@ static long copy_site(void *map, struct uf_site_key *key, __u32 *index,
 	if (key->image != copy->from)
 		return 0;
 	from = bpf_map_lookup_elem(&sites, &i);
-	if (!from)
+	if (!from || from->kind != UF_SITE_MALLOC)
 		return 0;
 	cnt = from->alloc_cnt - from->free_cnt;
 	bytes = from->alloc_bytes - from->free_bytes;
 	if (!cnt)
 		return 0;
 	child_key.image = copy->to;
-	if (!site_new(&child_key, from->stack, &i))
+	if (!site_new(&child_key, from->stack, UF_SITE_MALLOC, &i))
 		return 0;
 	to = bpf_map_lookup_elem(&sites, &i);
 	if (!to)
@@ -168,9 +164,13 @@ static __always_inline void follow_child(struct uf_process *parent, __u32 parent
 			loss_add(HEIRS_FULL, 1);
 	}
 	python = bpf_map_lookup_elem(&pythons, &copy.from);
-	if (python)
-		bpf_map_update_elem(&pythons, &child.image, python, BPF_ANY);
 	copy.to = child.image;
+	/* The pools are the child's as its sites are. */
+	if (python) {
+		bpf_map_update_elem(&pythons, &child.image, python, BPF_ANY);
+		if (cfg_inherit)
+			bpf_for_each_map_elem(&pool_index, copy_pool, &copy, 0);
+	}
 	if (cfg_inherit)
 		bpf_for_each_map_elem(&site_index, copy_site, &copy, 0);
 	event.image = child.image;

@@ -9,7 +9,8 @@
  */
 
 /* A new site in the table, not yet in use by anybody else. False: full (counted). */
-static __always_inline bool site_new(const struct uf_site_key *key, __u32 stack, __u32 *out)
+static __always_inline bool site_new(const struct uf_site_key *key, __u32 stack, __u32 kind,
+				     __u32 *out)
 {
 	struct uf_site *site;
 	__u32 *known, i;
@@ -22,6 +23,7 @@ static __always_inline bool site_new(const struct uf_site_key *key, __u32 stack,
 	site->stack_id = key->stack_id;
 	site->image = key->image;
 	site->stack = stack;
+	site->kind = kind;
 	if (!bpf_map_update_elem(&site_index, key, &i, BPF_NOEXIST)) {
 		/* A full barrier: whoever sees READY sees the rest. */
 		__sync_lock_test_and_set(&site->state, UF_SITE_READY);
@@ -41,12 +43,14 @@ full:
 
 /* The site of the stack that thread is at now. False: it could not be kept (counted). */
 static __always_inline bool site_here(struct pt_regs *ctx, struct thread_state *thread,
-				      uf_image_id image, __u32 *out)
+				      uf_image_id image, __u32 kind, __u32 *out)
 {
 	struct uf_site_key key = {.image = image};
 	__u32 *known, stack = 0;
 
 	stack_walk(thread, image, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx));
+	if (kind)
+		thread->stack_id = hash_mix(thread->stack_id, kind) | 1;
 	key.stack_id = thread->stack_id;
 	known = bpf_map_lookup_elem(&site_index, &key);
 #ifdef UNFREED_TRUTH
@@ -56,19 +60,14 @@ static __always_inline bool site_here(struct pt_regs *ctx, struct thread_state *
 		*out = *known;
 		return true;
 	}
-	return stack_intern(thread, image, &stack) && site_new(&key, stack, out);
+	return stack_intern(thread, image, &stack) && site_new(&key, stack, kind, out);
 }
 
-/*
- * The cohort that holds the blocks of an epoch. The guard leaves user space
- * time to clear ring entries before they are used for new epochs.
- */
-#define EPOCH_RING_GUARD 64
-
+/* The cohort that holds the blocks of an epoch. */
 static __always_inline struct uf_cohort *site_cohort(struct uf_site *site, __u32 epoch)
 {
 	__u32 age = *(volatile __u32 *)&current_epoch - epoch;
-	__u32 i = age < UF_EPOCH_RING - EPOCH_RING_GUARD ? epoch_cohort[epoch % UF_EPOCH_RING]
+	__u32 i = age < UF_EPOCH_RING - UF_EPOCH_RING_GUARD ? epoch_cohort[epoch % UF_EPOCH_RING]
 							 : oldest_cohort;
 
 	return &site->cohorts[i & (UF_MAX_COHORTS - 1)];

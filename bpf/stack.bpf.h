@@ -163,6 +163,7 @@ __noinline int stack_walk(struct thread_state *thread, uf_image_id image, __u64 
 	thread->stack_id = 0x9e3779b97f4a7c15ULL;
 	thread->frame_cnt = 0;
 	walk_begin(&thread->walk, pc, sp, fp);
+	thread->walk.after_call = !thread->is_interrupted;
 	thread->walk.image = image;
 	thread->stack_end =
 		cfg_stack_mode == UF_STACK_FP ? walk_by_fp(thread) : walk_by_tables(thread, python);

@@ -58,6 +58,11 @@ struct thread_state {
 	__u64 frames[UF_MAX_FRAMES + 1]; /* one more, so that an index can be masked */
 	struct walk walk;
 	struct python_walk python;
+	__u32 is_interrupted; /* the walk begins at an instruction, not at a return address */
+	/* The last page fault that may be a pool's (bpf/pool_fault.bpf.h); address 0: none. */
+	uf_image_id fault_image;
+	__u64 fault_address;
+	struct uf_block fault_pool;
 };
 
 /* Inserted by a thread's first call; gone with the task. */

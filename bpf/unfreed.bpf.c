@@ -16,6 +16,8 @@
  *   site        per-site counters
  *   live        live blocks, fork's heritage
  *   alloc       the allocator's probes
+ *   pool        CPython's pools of small objects
+ *   pool_fault  the same where the function that opens them is not known
  *   process     fork, exec, exit, signals
  *   gc          CPython's garbage collections
  *   vma_iter    the executable mappings of a process
@@ -57,6 +59,8 @@
 #include "site.bpf.h"
 #include "live.bpf.h"
 #include "alloc.bpf.h"
+#include "pool.bpf.h"
+#include "pool_fault.bpf.h"
 #include "process.bpf.h"
 #include "gc.bpf.h"
 #include "vma_iter.bpf.h"

@@ -40,8 +40,10 @@ enum uf_func {
 #define UF_MAX_FRAMES  127 /* as the kernel's own PERF_MAX_STACK_DEPTH */
 #define UF_MAX_COHORTS 64  /* age buckets a site has; power of two */
 #define UF_EPOCH_RING  65536 /* epochs told apart; older blocks are all "oldest". Power of two */
+#define UF_EPOCH_RING_GUARD 64 /* of those, left alone: user space clears entries before new epochs use them */
 #define UF_MAX_HEIRS   64  /* living forked children that may inherit a process's blocks */
 #define UF_MAX_LINEAGE 16  /* ancestors searched for an inherited block */
+#define UF_MAX_POOLS   (1u << 17) /* pools of Python's small objects at a time: 2 GiB of 16 KiB ones */
 
 /*
  * An address space's life from fork or exec to exec or exit. A tgid is not
@@ -83,6 +85,13 @@ struct uf_cohort {
 
 enum uf_site_state { UF_SITE_UNUSED, UF_SITE_READY };
 
+/* What a site's blocks are. Sites of two kinds are two, even with the same stack. */
+enum uf_site_kind {
+	UF_SITE_MALLOC,   /* blocks of the allocator's functions */
+	UF_SITE_PYMALLOC, /* CPython's pools of small objects */
+	UF_SITE_KIND_CNT,
+};
+
 /*
  * Counters of one site. Written with atomic adds by the probes; user space
  * reads them through mmap without a system call. Counts only rise; live =
@@ -93,7 +102,7 @@ struct uf_site {
 	uf_image_id image;
 	__u32 stack;      /* index into the stack table */
 	__u32 state;      /* enum uf_site_state, stored last */
-	__u32 pad;
+	__u32 kind;       /* enum uf_site_kind */
 	__u64 alloc_bytes;
 	__u64 alloc_cnt;
 	__u64 free_bytes; /* frees of this site's blocks */
@@ -232,7 +241,10 @@ struct uf_mapping {
 	X(IMAGES_FULL, "images_full", "processes not followed: the process table was full")        \
 	X(GC_NOT_COUNTED, "gc_not_counted",                                                        \
 	  "garbage collections not counted: no room, or the probe could not be read")              \
-	X(EVENTS_FULL, "events_full", "process events lost: the event buffer was full")
+	X(EVENTS_FULL, "events_full", "process events lost: the event buffer was full")            \
+	X(POOL_TABLE_FULL, "pool_table_full", "Python pools not recorded: the table of pools was full") \
+	X(POOL_UNSOUND, "pool_unsound",                                                            \
+	  "Python pools not recorded: what the interpreter returned is not a new pool as known")
 
 enum uf_loss {
 #define X(id, name, meaning) UF_LOSS_##id,
@@ -240,6 +252,38 @@ enum uf_loss {
 #undef X
 	UF_LOSS_CNT,
 };
+
+/*
+ * A pool of CPython's small objects: its memory is charged to the site that opened it, which is its
+ * tenant until the pool is found empty (user/agent/pools.c) or opened again. Whoever takes the tenant
+ * out, atomically, debits its site. Tenants are numbered, so that none is taken for another; the rest
+ * is the tenant's and is written before it.
+ */
+struct uf_pool {
+	__u64 address;  /* 0: unused */
+	__u64 tenant;   /* UF_POOL_TENANT; 0: nobody */
+	uf_image_id image;
+	__u32 bytes;
+	__u32 epoch;    /* of the opening */
+	__u32 size_class; /* of the pool's blocks */
+};
+
+#define UF_POOL_SITE_BITS 24
+#define UF_POOL_TENANT(site, serial) ((__u64)(serial) << UF_POOL_SITE_BITS | ((site) + 1))
+#define UF_POOL_SITE(tenant)         (((__u32)(tenant) & ((1u << UF_POOL_SITE_BITS) - 1)) - 1)
+
+/* What CPython 3.8 - 3.14 keep at the start of a pool. */
+struct uf_pool_header {
+	__u32 block_cnt; /* in use */
+	__u32 pad;
+	__u64 free_block, next_pool, prev_pool;
+	__u32 arena_index;
+	__u32 size_class; /* blocks of (size_class + 1) * 16 bytes */
+	__u32 next_offset, max_next_offset; /* of the next block never used; of the last block */
+};
+
+#define UF_POOL_SIZE_CLASSES 32
+#define UF_POOL_BLOCK_BYTES(header) (((header)->size_class + 1) * 16)
 
 /* Counters of the whole trace, one of these per CPU, added up by user space. */
 struct uf_stats {
@@ -310,5 +354,7 @@ _Static_assert(sizeof(struct uf_file_key) == 16, "padding would be part of the k
 _Static_assert(sizeof(struct uf_unwind_file) == 16, "table of files");
 _Static_assert(sizeof(struct uf_process) == 16, "process table value");
 _Static_assert(sizeof(struct uf_event) == 64, "event");
+_Static_assert(sizeof(struct uf_pool) == 32, "table of pools");
+_Static_assert(sizeof(struct uf_pool_header) == 48, "CPython's");
 
 #endif

@@ -75,6 +75,11 @@ struct uf_python {
 	__u8 frame_code_tagged; /* 3.14: low bits of the f_executable reference are tags */
 	__u16 pad[3];
 	struct uf_python_range eval[UF_PYTHON_EVAL_RANGES]; /* unused: 0, 0 */
+	/* Where pools of small objects are seen by page faults: the interpreter's code in the process, 0, 0
+	 * where they are not. */
+	__u64 fault_code_start, fault_code_end;
+	__u32 fault_pool_bytes;
+	__u32 pad2;
 };
 
 #define UF_PYTHON_STR_BYTES       256
@@ -122,7 +127,7 @@ struct uf_python_gc {
 };
 
 _Static_assert(sizeof(struct uf_python_gc) == 96, "table of collections");
-_Static_assert(sizeof(struct uf_python) == 136 && __builtin_offsetof(struct uf_python, eval) == 72,
+_Static_assert(sizeof(struct uf_python) == 160 && __builtin_offsetof(struct uf_python, eval) == 72,
 	       "table of interpreters");
 _Static_assert(sizeof(struct uf_python_str) == 264, "code event");
 _Static_assert(sizeof(struct uf_python_code) % 8 == 0, "code event");

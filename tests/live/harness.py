@@ -338,6 +338,11 @@ def find_sites(report, function, anywhere=False, pid=None):
                     for frame in site["frames"][:None if anywhere else 1])]
 
 
+def malloc_sites(report):
+    """Those of malloc's blocks; the others are Python's pools."""
+    return [site for site in report["sites"] if site["kind"] == "malloc"]
+
+
 def functions(site):
     """The names in a site's stack."""
     return [frame["function"] for frame in site["frames"]]

@@ -105,7 +105,7 @@ class Sites(harness.LiveTest):
     def test_two_processes_of_one_program_are_told_apart(self):
         one = self.victim("batches", 11, 101, 13, 103, 17, 107)
         two = self.victim("batches", 19, 109, 23, 113, 29, 127)
-        tool = self.unfreed("-p", f"{one.pid},{two.pid}")
+        tool = self.unfreed("-p", f"{one.pid},{two.pid}", "--per-process")
         one.go("DONE a")
         two.go("DONE a")
         one.go("DONE b")

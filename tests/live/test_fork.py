@@ -24,7 +24,7 @@ class Fork(harness.LiveTest):
     def follow(self, mode, *args):
         """A victim with its shared blocks, traced with its children."""
         victim = self.victim("forks", mode)
-        tool = self.unfreed("-p", victim.pid, "--follow", *args, interval="100ms")
+        tool = self.unfreed("-p", victim.pid, "--follow", "--per-process", *args, interval="100ms")
         victim.go("DONE shared")
         return victim, tool
 
@@ -171,7 +171,7 @@ class Fork(harness.LiveTest):
         self.assert_no_loss(report)
 
     def test_children_in_a_row(self):
-        self.check_serial("--follow")
+        self.check_serial("--follow", "--per-process")
 
     def test_children_in_a_row_without_follow(self):
         self.check_serial()
@@ -179,7 +179,7 @@ class Fork(harness.LiveTest):
     def many(self, count):
         """The report on a process with so many living children, each of which has freed 211."""
         victim = self.victim("forks", "many", count)
-        tool = self.unfreed("-p", victim.pid, "--follow")
+        tool = self.unfreed("-p", victim.pid, "--follow", "--per-process")
         victim.go("DONE shared")
         victim.go("DONE many")
         report = tool.last_report()
@@ -189,7 +189,7 @@ class Fork(harness.LiveTest):
         return report
 
     def test_forking_while_other_threads_allocate(self):
-        for args in (["--follow"], []):
+        for args in (["--follow", "--per-process"], []):
             with self.subTest(args=args):
                 victim = self.victim("churn", "forking", 4)
                 tool = self.unfreed("-p", victim.pid, *args)
@@ -205,7 +205,7 @@ class Fork(harness.LiveTest):
     def test_children_forked_in_the_middle_of_other_threads_calls(self):
         """Each has what had been allocated, but for the calls that were under way."""
         victim = self.victim("churn", "growing", 2)
-        tool = self.unfreed("-p", victim.pid, "--follow")
+        tool = self.unfreed("-p", victim.pid, "--follow", "--per-process")
         numbers = victim.go("DONE growing")
         report = tool.last_report()
         for pid, ended, begun in zip(numbers[::3], numbers[1::3], numbers[2::3]):
@@ -231,7 +231,7 @@ class Fork(harness.LiveTest):
         for depth in (2, 4, 7):
             with self.subTest(depth=depth):
                 victim = self.victim("forks", "chain", depth)
-                tool = self.unfreed("-p", victim.pid, "--follow")
+                tool = self.unfreed("-p", victim.pid, "--follow", "--per-process")
                 victim.go("DONE shared")
                 (last,) = victim.go("DONE chain")
                 report = tool.last_report()
@@ -248,7 +248,7 @@ class Exec(harness.LiveTest):
     def check_new_image(self, mode, parents_too):
         """The child's new image has its blocks only; the parent has what it had."""
         victim = self.victim("forks", mode)
-        tool = self.unfreed("-p", victim.pid, "--follow")
+        tool = self.unfreed("-p", victim.pid, "--follow", "--per-process")
         victim.go("DONE shared")
         (child,) = victim.go("DONE fork")
         report = tool.last_report()

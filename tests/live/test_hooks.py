@@ -27,7 +27,7 @@ class Hooks(harness.LiveTest):
                 self.assert_no_loss(report, allowed=["call_abandoned"])
 
     def test_a_call_that_forks(self):
-        victim, tool = self.hooked("fork", "--follow")
+        victim, tool = self.hooked("fork", "--follow", "--per-process")
         (child,) = victim.go("DONE fork")
         report = tool.fresh_report()
         self.assert_site(report, "alloc_around_fork", 1, 557, 1, 0, pid=victim.pid)

@@ -82,7 +82,7 @@ class Launch(harness.LiveTest):
             self.assertTrue(site["frames"][0]["module"].endswith("/plugin.so"))
 
     def test_children_are_followed_when_asked_for(self):
-        result = self.run_command(harness.program("forks"), "serial", args=["--follow"])
+        result = self.run_command(harness.program("forks"), "serial", args=["--follow", "--per-process"])
         report = harness.only_last(result)
         parent = self.assert_site(report, "alloc_in_parent", 313, 313 * 491, 313, 0)["pid"]
         self.assert_site(report, "alloc_shared", 908, 908 * 503, pid=parent)

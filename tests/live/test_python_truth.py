@@ -118,7 +118,7 @@ def python_frames(site):
 def sum_by_frames(report):
     """{frames: [count, bytes]} of what was allocated."""
     found = collections.defaultdict(lambda: [0, 0])
-    for site in report["sites"]:
+    for site in harness.malloc_sites(report):
         frames = python_frames(site)[:FRAMES_MAX]
         found[frames][0] += site["alloc_count"]
         found[frames][1] += site["alloc_bytes"]
@@ -268,7 +268,7 @@ class Memory(Truth):
         told = {(file, line): (count, size) for file, line, count, size in changes}
         seen = collections.defaultdict(lambda: (0, 0))
         direct, own = (0, 0), 0
-        for site in report["sites"]:
+        for site in harness.malloc_sites(report):
             inner = list(itertools.takewhile(lambda frame: frame["kind"] != "python",
                                              site["frames"]))
             names = [frame["function"] for frame in inner]

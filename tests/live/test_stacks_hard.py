@@ -279,7 +279,7 @@ class Workers(stacks.StackTest):
 
     def test_forked_workers(self):
         victim = self.victim("forks", "fork")
-        tool = self.unfreed("-p", victim.pid, "--follow")
+        tool = self.unfreed("-p", victim.pid, "--follow", "--per-process")
         victim.go("DONE shared")
         child, _ = victim.go("DONE fork")
         report = tool.last_report()
@@ -290,7 +290,7 @@ class Workers(stacks.StackTest):
         one, two = (self.victim("batches", 11, 101, 13, 103) for _ in range(2))
         if self.base(one.pid, "/batches") == self.base(two.pid, "/batches"):
             self.skipTest("no address space randomization here")
-        tool = self.unfreed("-p", f"{one.pid},{two.pid}")
+        tool = self.unfreed("-p", f"{one.pid},{two.pid}", "--per-process")
         for victim in (one, two):
             victim.go("DONE a")
             victim.go("DONE b")

@@ -127,6 +127,68 @@ START_TEST(a_zombie_has_no_resident_bytes)
 }
 END_TEST
 
+struct seen {
+	pid_t pid, parent;
+	int times;
+};
+
+static void see(void *arg, pid_t pid, pid_t parent)
+{
+	struct seen *seen = arg;
+
+	ck_assert_int_gt(pid, 0);
+	ck_assert_int_ge(parent, 0);
+	if (pid != seen->pid)
+		return;
+	seen->parent = parent;
+	seen->times++;
+}
+
+START_TEST(each_process_is_told_once_with_its_parent_whatever_its_name)
+{
+	struct seen seen = { .pid = getpid() };
+	int go[2];
+	pid_t pid;
+
+	ck_assert_int_eq(proc_info__for_each(see, &seen), 0);
+	ck_assert_int_eq(seen.times, 1);
+	ck_assert_int_eq(seen.parent, getppid());
+
+	ck_assert_int_eq(pipe(go), 0);
+	ck_assert_int_eq(prctl(PR_SET_NAME, "x) Z 1 (y\n) X"), 0);
+	pid = fork();
+	if (!pid) {
+		char byte;
+
+		close(go[1]);
+		_exit(read(go[0], &byte, 1) != 0);
+	}
+	seen = (struct seen){ .pid = pid };
+	ck_assert_int_eq(proc_info__for_each(see, &seen), 0);
+	ck_assert_int_eq(seen.times, 1);
+	ck_assert_int_eq(seen.parent, getpid());
+	close(go[1]);
+	close(go[0]);
+	waitpid(pid, NULL, 0);
+}
+END_TEST
+
+START_TEST(neither_zombies_nor_who_is_gone_are_told)
+{
+	struct seen seen = { .pid = fork() };
+	siginfo_t info;
+
+	if (!seen.pid)
+		_exit(0);
+	ck_assert_int_eq(waitid(P_PID, seen.pid, &info, WEXITED | WNOWAIT), 0);
+	ck_assert_int_eq(proc_info__for_each(see, &seen), 0);
+	ck_assert_int_eq(seen.times, 0);
+	waitpid(seen.pid, NULL, 0);
+	ck_assert_int_eq(proc_info__for_each(see, &seen), 0);
+	ck_assert_int_eq(seen.times, 0);
+}
+END_TEST
+
 START_TEST(no_descriptor_stays_open)
 {
 	char text[64];
@@ -141,6 +203,7 @@ START_TEST(no_descriptor_stays_open)
 		proc_info__exe(pid, text, sizeof(text));
 		proc_info__cgroup(pid, text, sizeof(text));
 		proc_info__rss_bytes(pid, &bytes);
+		proc_info__for_each(see, &(struct seen){ .pid = gone });
 	}
 	ck_assert_int_eq(open_fd_cnt(), fds);
 }
@@ -158,6 +221,8 @@ int main(void)
 	tcase_add_test(tcase, the_cgroup_is_told_cut_or_unknown);
 	tcase_add_test(tcase, resident_bytes_follow_what_is_touched);
 	tcase_add_test(tcase, a_zombie_has_no_resident_bytes);
+	tcase_add_test(tcase, each_process_is_told_once_with_its_parent_whatever_its_name);
+	tcase_add_test(tcase, neither_zombies_nor_who_is_gone_are_told);
 	tcase_add_test(tcase, no_descriptor_stays_open);
 	return run_suite(suite);
 }

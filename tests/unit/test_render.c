@@ -156,6 +156,7 @@ START_TEST(text_report_is_as_written_here)
 		"LOST: 54,321 blocks not recorded: the live table was full (live_table_full)\n"
 		"\n"
 		" 1. 1.1 MiB in 997 blocks (100.0%)  pid 4242 leaky\n"
+		"    in handler at app.py:7\n"
 		"    oldest 34.0s, growth +33.1 KiB/s; 1,994 allocated, 997 freed\n"
 		"    verdict: leak - grew in each of 6 reports\n"
 		"    #0  make_node+0x1c at /src/leaky.c:42\n"
@@ -164,8 +165,7 @@ START_TEST(text_report_is_as_written_here)
 		"    #3  ?? in /lib/libc.so.6+0x271ca\n"
 		"    #4  ?? in [unknown]+0x7f00\n"
 		"    #5  handler at app.py:7 [python]\n"
-		"    #6  do_exit+0x10 in vmlinux+0x10 [kernel]\n"
-		"    #7  no_line+0x1 at x.c\n"
+		"    ... 2 frames of libraries and the interpreter\n"
 		"    (stack ends: read-fault)\n"
 		"\n"
 		" 2. 100 B in 1 block (<0.1%)  pid 4242 leaky\n"
@@ -179,6 +179,107 @@ START_TEST(text_report_is_as_written_here)
 	char *text = render(render_text, snap);
 
 	ck_assert_str_eq(text, expected);
+	free(text);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(several_processes_of_a_site_are_counted_and_listed)
+{
+	static uint32_t pids[] = { 4241, 4242, 4243 };
+	struct snapshot *snap = new_snapshot();
+	char *text;
+
+	add_small_site(snap, 2, 100);
+	snap->sites[0].pids = pids;
+	snap->sites[0].pid_cnt = 3;
+	snapshot__sum(snap);
+	text = render(render_text, snap);
+	ck_assert_ptr_nonnull(strstr(text, " 1. 100 B in 1 block (100.0%)  3 processes leaky\n"));
+	free(text);
+	text = render(render_json, snap);
+	ck_assert_ptr_nonnull(strstr(text, "\"pid\":null,\"pids\":[4241,4242,4243],"));
+	free(text);
+	snap->sites[0].pid_cnt = 1;
+	text = render(render_json, snap);
+	ck_assert_ptr_nonnull(strstr(text, "\"pid\":4242,\"pids\":[4241],"));
+	free(text);
+	snap->sites[0].pid_cnt = 0;
+	text = render(render_json, snap);
+	ck_assert_ptr_nonnull(strstr(text, "\"pid\":4242,\"pids\":[4242],"));
+	free(text);
+	snapshot__free(snap);
+}
+END_TEST
+
+#define PYTHON(name, path, number) \
+	{ .kind = FRAME_PYTHON, .function = name, .file = path, .line = number, .module = "", \
+	  .build_id = "" }
+#define INTERPRETER(name) \
+	{ .function = name, .file = "", .module = "/usr/bin/python3", .build_id = "", \
+	  .is_interpreter = true }
+#define MAX_PYTHON_FRAMES 10
+
+/* The lines after the site's first, up to its end. */
+static const struct {
+	struct snapshot_frame frames[MAX_PYTHON_FRAMES];
+	const char *expected;
+} python_stacks[] = {
+	/* The application calls a library that calls it back; the server's and the like are folded. */
+	{ { INTERPRETER("_PyObject_Malloc"), INTERPRETER("PyObject_Malloc"),
+	    INTERPRETER("PyUnicode_New"), PYTHON("inner", "/srv/app/views.py", 3),
+	    PYTHON("cached", "/usr/lib/python3/dist-packages/cache.py", 5),
+	    PYTHON("outer", "/srv/app/main.py", 7),
+	    PYTHON("dispatch", "/srv/venv/lib/python3.11/site-packages/flask/app.py", 9),
+	    INTERPRETER("PyObject_Call"), PYTHON("<module>", "/usr/bin/gunicorn", 8) },
+	  "    in inner at /srv/app/views.py:3\n"
+	  "    oldest 350ms; 1 allocated, 0 freed\n"
+	  "    ... 3 frames of the interpreter: PyUnicode_New\n"
+	  "    #3  inner at /srv/app/views.py:3 [python]\n"
+	  "    #4  cached at /usr/lib/python3/dist-packages/cache.py:5 [python]\n"
+	  "    #5  outer at /srv/app/main.py:7 [python]\n"
+	  "    ... 3 frames of libraries and the interpreter\n" },
+	/* Not the application: nothing to fold around, the innermost line is the best there is. */
+	{ { INTERPRETER("PyObject_Malloc"), INTERPRETER("_PyObject_Malloc"),
+	    PYTHON("get", "/usr/lib/python3.11/queue.py", 3),
+	    PYTHON("_run", "<frozen runpy>", 5), PYTHON("<module>", "/usr/local/bin/celery", 8) },
+	  "    in get at /usr/lib/python3.11/queue.py:3\n"
+	  "    oldest 350ms; 1 allocated, 0 freed\n"
+	  "    ... 2 frames of the interpreter\n"
+	  "    #2  get at /usr/lib/python3.11/queue.py:3 [python]\n"
+	  "    #3  _run at <frozen runpy>:5 [python]\n"
+	  "    #4  <module> at /usr/local/bin/celery:8 [python]\n" },
+	/* A library below the application: the line is the application's. One frame is not folded. */
+	{ { PYTHON("loads", "/usr/lib/python3.11/json/__init__.py", 3),
+	    PYTHON("read", "<string>", 5), PYTHON("_run", "<frozen runpy>", 8) },
+	  "    in read at <string>:5\n"
+	  "    oldest 350ms; 1 allocated, 0 freed\n"
+	  "    #0  loads at /usr/lib/python3.11/json/__init__.py:3 [python]\n"
+	  "    #1  read at <string>:5 [python]\n"
+	  "    #2  _run at <frozen runpy>:8 [python]\n" },
+	/* Nothing is folded, nor named at the head, where there is no Python. */
+	{ { INTERPRETER("PyObject_Malloc"), INTERPRETER("Py_Main") },
+	  "    oldest 350ms; 1 allocated, 0 freed\n"
+	  "    #0  PyObject_Malloc+0x0 in /usr/bin/python3+0x0\n"
+	  "    #1  Py_Main+0x0 in /usr/bin/python3+0x0\n" },
+};
+
+START_TEST(text_shows_the_applications_line_first_and_folds_what_called_it)
+{
+	struct snapshot *snap = new_snapshot();
+	struct snapshot_site *site;
+	char *text;
+
+	add_small_site(snap, 2, 100);
+	site = &snap->sites[0];
+	site->frames = (struct snapshot_frame *)python_stacks[_i].frames;
+	while (site->frame_cnt < MAX_PYTHON_FRAMES && site->frames[site->frame_cnt].function)
+		site->frame_cnt++;
+	snapshot__sum(snap);
+	text = render(render_text, snap);
+	text[strlen(text) - 1] = '\0'; /* the report ends with an empty line */
+	ck_assert_str_eq(strstr(text, "pid 4242 leaky\n") ? strstr(strstr(text, " 1. "), "\n") + 1 : "",
+			 python_stacks[_i].expected);
 	free(text);
 	snapshot__free(snap);
 }
@@ -318,6 +419,36 @@ START_TEST(text_has_a_line_of_each_python_process)
 	check_python_line(&python, "\n      python 3.11.2: gc unknown: nobody knows\n");
 	python.version = "";
 	check_python_line(&python, "\n      python ?: gc unknown: nobody knows\n");
+}
+END_TEST
+
+/* Two blocks at one site, three of Python's pools at another. */
+static struct snapshot *snapshot_with_pools(void)
+{
+	struct snapshot *snap = new_snapshot();
+
+	add_small_site(snap, 1, 16384);
+	add_small_site(snap, 2, 3 * 16384);
+	snap->sites[1].kind = SITE_PYMALLOC;
+	snap->sites[1].live_count = 3;
+	snapshot__sum(snap);
+	snapshot__select(snap, SORT_SIZE, 10);
+	return snap;
+}
+
+START_TEST(text_marks_pools)
+{
+	struct snapshot *snap = snapshot_with_pools();
+	char *text = render(render_text, snap);
+
+	ck_assert_ptr_nonnull(strstr(text, "live       64.0 KiB in 4 blocks at 2 sites\n"
+					   "           of these 48.0 KiB in 3 pools of Python's small "
+					   "objects at 1 site\n"));
+	ck_assert_ptr_nonnull(
+		strstr(text, " 1. 48.0 KiB in 3 pools (75.0%) [pymalloc]  pid 4242 leaky\n"));
+	ck_assert_ptr_nonnull(strstr(text, " 2. 16.0 KiB in 1 block (25.0%)  pid 4242 leaky\n"));
+	free(text);
+	snapshot__free(snap);
 }
 END_TEST
 
@@ -531,7 +662,7 @@ START_TEST(json_has_the_head_the_targets_and_the_totals)
 	struct json_object *report = parse_json(render(render_json, snap));
 	struct json_object *target = item(report, "targets", 0), *totals = field(report, "totals");
 
-	CHECK_FIELD_CNT(report, 14);
+	CHECK_FIELD_CNT(report, 15);
 	check_uint(report, "unfreed", 1);
 	check_string(report, "time", "2024-05-01T12:00:00.123Z");
 	check_real(report, "elapsed_s", 35.04);
@@ -589,6 +720,24 @@ START_TEST(json_has_the_losses_and_the_cost)
 }
 END_TEST
 
+START_TEST(json_marks_pools)
+{
+	struct snapshot *snap = snapshot_with_pools();
+	struct json_object *report = parse_json(render(render_json, snap));
+	struct json_object *pools = field(report, "pymalloc_totals");
+
+	check_string(item(report, "sites", 0), "kind", "pymalloc");
+	check_string(item(report, "sites", 1), "kind", "malloc");
+	check_uint(field(report, "totals"), "live_bytes", 4 * 16384);
+	CHECK_FIELD_CNT(pools, 7);
+	check_uint(pools, "live_bytes", 3 * 16384);
+	check_uint(pools, "live_count", 3);
+	check_uint(pools, "sites", 1);
+	json_object_put(report);
+	snapshot__free(snap);
+}
+END_TEST
+
 START_TEST(json_has_the_sites)
 {
 	struct snapshot *snap = full_snapshot();
@@ -596,8 +745,9 @@ START_TEST(json_has_the_sites)
 	struct json_object *site = item(report, "sites", 0);
 
 	ck_assert_uint_eq(json_object_array_length(field(report, "sites")), 2);
-	CHECK_FIELD_CNT(site, 16);
+	CHECK_FIELD_CNT(site, 18);
 	check_string(site, "id", "000000000000feed");
+	check_string(site, "kind", "malloc");
 	check_uint(site, "pid", 4242);
 	check_string(site, "comm", "leaky");
 	check_uint(site, "live_bytes", 1148544);
@@ -618,7 +768,7 @@ START_TEST(json_has_the_sites)
 	check_uint(item(site, "ages", 1), "count", 1);
 	ck_assert_uint_eq(json_object_array_length(field(site, "frames")), 8);
 	site = item(report, "sites", 1);
-	CHECK_FIELD_CNT(site, 16);
+	CHECK_FIELD_CNT(site, 18);
 	CHECK_NULL(site, "growth_bytes_per_s");
 	check_string(site, "verdict", "");
 	ck_assert_uint_eq(json_object_array_length(field(site, "ages")), 0);
@@ -666,7 +816,7 @@ START_TEST(json_of_an_empty_snapshot_has_every_field_and_null_for_unknown)
 	snap->target_cnt = 0;
 	snap->older_s = 0.5;
 	report = parse_json(render(render_json, snap));
-	CHECK_FIELD_CNT(report, 14);
+	CHECK_FIELD_CNT(report, 15);
 	check_bool(report, "last", false);
 	check_real(report, "older_s", 0.5);
 	ck_assert_uint_eq(json_object_array_length(field(report, "targets")), 0);
@@ -770,6 +920,9 @@ END_TEST
 static void add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, text_report_is_as_written_here);
+	tcase_add_loop_test(tcase, text_shows_the_applications_line_first_and_folds_what_called_it,
+			    0, sizeof(python_stacks) / sizeof(python_stacks[0]));
+	tcase_add_test(tcase, several_processes_of_a_site_are_counted_and_listed);
 	tcase_add_test(tcase, text_report_without_sites_says_what_was_seen);
 	tcase_add_test(tcase, text_report_names_the_age_filter);
 	tcase_add_test(tcase, text_report_says_where_a_process_belongs);
@@ -781,6 +934,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, json_has_the_collector_of_a_python_process);
 	tcase_add_test(tcase, json_has_the_losses_and_the_cost);
 	tcase_add_test(tcase, json_has_the_sites);
+	tcase_add_test(tcase, text_marks_pools);
+	tcase_add_test(tcase, json_marks_pools);
 	tcase_add_test(tcase, json_has_the_frames);
 	tcase_add_test(tcase, json_of_an_empty_snapshot_has_every_field_and_null_for_unknown);
 	tcase_add_test(tcase, json_has_extreme_numbers_exactly_and_no_infinities);

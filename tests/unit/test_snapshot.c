@@ -210,6 +210,7 @@ START_TEST(sum_adds_every_site_and_counts_the_live_ones)
 		site->free_count = 90 + i;
 	}
 	add_site(snap, 7, 0, 3); /* malloc(0), not freed */
+	snap->sites[2].kind = SITE_PYMALLOC;
 	snap->totals.live_bytes = 12345; /* of an earlier sum */
 	snapshot__sum(snap);
 	ck_assert_uint_eq(snap->totals.live_bytes, 100);
@@ -219,6 +220,9 @@ START_TEST(sum_adds_every_site_and_counts_the_live_ones)
 	ck_assert_uint_eq(snap->totals.free_bytes, 4510);
 	ck_assert_uint_eq(snap->totals.free_count, 460);
 	ck_assert_uint_eq(snap->totals.sites, 5);
+	ck_assert_uint_eq(snap->pools.live_bytes, 20);
+	ck_assert_uint_eq(snap->pools.alloc_count, 102);
+	ck_assert_uint_eq(snap->pools.sites, 1);
 	snapshot__free(snap);
 }
 END_TEST

@@ -31,7 +31,7 @@ VICTIMS = {
     "sites": ([], [], ["DONE leaks"], []),
     "reallocs": ([], [], ["DONE reallocs"], []),
     "threads": ([], [], ["DONE dying", "DONE freeing", "DONE race"], []),
-    "forks": (["--follow"], ["fork"], ["DONE shared", "DONE fork", "DONE parent", "DONE child"],
+    "forks": (["--follow", "--per-process"], ["fork"], ["DONE shared", "DONE fork", "DONE parent", "DONE child"],
               ["serial"]),
 }
 

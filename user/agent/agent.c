@@ -17,6 +17,7 @@
 #include "agent/collector.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
+#include "agent/pools.h"
 #include "agent/pythons.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
@@ -170,6 +171,7 @@ static bool make_parts(struct agent *agent)
 		.older_ns = opts->older_ns,
 		.sort = opts->sort,
 		.top = opts->top,
+		.per_process = opts->per_process,
 	};
 	struct cohorts_shared shared = tracer__cohorts_shared(agent->tracer);
 
@@ -192,9 +194,11 @@ static bool make_parts(struct agent *agent)
 	}
 	agent->gc_watch = gc_watch__new(agent->tracer);
 	agent->pythons = agent->gc_watch
-				 ? pythons__new(agent->tracer, agent->mappings, agent->gc_watch)
+				 ? pythons__new(agent->tracer, agent->mappings, agent->unwinder,
+						agent->gc_watch)
 				 : NULL;
-	if (!agent->pythons) {
+	agent->pools = pools__new(agent->tracer, agent->tracees);
+	if (!agent->pythons || !agent->pools) {
 		agent__say(agent, -1, "out of memory");
 		return false;
 	}
@@ -207,60 +211,74 @@ static bool make_parts(struct agent *agent)
 	return agent->collector;
 }
 
+/*
+ * Enters the process in the kernel once everything that its stacks need is there: another target
+ * may have brought the probes long ago. 0 or -errno, and the tracee is gone.
+ */
+static int start_tracee(struct agent *agent, struct tracee *tracee)
+{
+	pid_t pid = tracee->pid;
+	int err;
+
+	err = tracee->waits_exec ? mapping_log__watch_new(agent->mappings, pid)
+				 : agent__watch(agent, pid);
+	if (!err)
+		err = tracer__add_process(agent->tracer, pid, tracee->image, tracee->waits_exec);
+	if (err)
+		tracees__remove(agent->tracees, tracee->image);
+	return err;
+}
+
+/* 0, or -errno: -EEXIST if it is a target already, by an event that has yet to come. */
+static int add_process(struct agent *agent, pid_t pid)
+{
+	int64_t image = tracer__new_image(agent->tracer, pid);
+	struct tracee *tracee;
+
+	if (image < 0)
+		return image;
+	tracee = tracees__add(agent->tracees, image, pid);
+	if (!tracee)
+		return -ENOMEM;
+	tracee->waits_exec = pid == agent->launch.pid;
+	return start_tracee(agent, tracee);
+}
+
 /* Makes a running process a target and probes what it has mapped. False: said why. */
 static bool add_target(struct agent *agent, pid_t pid)
 {
-	bool waits = pid == agent->launch.pid;
-	int64_t image = tracer__add_process(agent->tracer, pid, waits);
-	struct tracee *tracee;
+	int err = add_process(agent, pid);
+	const struct tracee *tracee;
 	char why[256];
-	int err;
 
-	if (image < 0) {
-		agent__say(agent, -1, "cannot trace pid %d: %s", (int)pid, strerror(-image));
-		return false;
-	}
-	tracee = tracees__add(agent->tracees, image, pid);
-	if (!tracee) {
-		agent__say(agent, -1, "out of memory");
-		return false;
-	}
-	tracee->waits_exec = waits;
-	if (waits)
-		return !mapping_log__watch_new(agent->mappings, pid);
-	err = agent__watch(agent, pid);
+	if (err == -EEXIST)
+		return true; /* as the child of another target: its event is on the way */
 	if (err) {
-		agent__say(agent, -1, "cannot read the mappings of pid %d: %s", (int)pid,
-			   strerror(-err));
+		agent__say(agent, -1, "cannot trace pid %d: %s", (int)pid, strerror(-err));
 		return false;
 	}
-	if (agent__traces_allocator(agent, pid) || agent->opts->object_cnt)
+	tracee = tracees__find_pid(agent->tracees, pid);
+	if (tracee->waits_exec || agent__traces_allocator(agent, pid) || agent->opts->object_cnt)
 		return true;
 	agent__explain_no_allocator(agent, tracee->exe, why, sizeof(why));
 	agent__say(agent, -1, "pid %d: %s", (int)pid, why);
 	return false;
 }
 
-static void add_host_process(void *arg, pid_t pid)
+static void add_host_process(void *arg, pid_t pid, pid_t parent)
 {
 	struct agent *agent = arg;
-	int64_t image;
+	int err;
 
+	(void)parent;
 	if (pid == getpid() || tracees__find_pid(agent->tracees, pid) ||
-	    !target_filter__matches(&agent->filter, pid))
+	    proc_info__is_kernel_thread(pid) || !target_filter__matches(&agent->filter, pid))
 		return;
-	image = tracer__add_process(agent->tracer, pid, false);
-	if (image == -EEXIST)
-		return; /* its event comes */
-	/* It may have ended before there was anybody to be told. */
-	if (image >= 0 && !proc_info__exists(pid))
-		tracer__drop_process(agent->tracer, pid, image);
-	else if (image < 0 || !tracees__add(agent->tracees, image, pid) ||
-		 mapping_log__watch_new(agent->mappings, pid))
-		agent__say(agent, 0, "cannot trace pid %d: %s", (int)pid,
-			   strerror(image < 0 ? -image : ENOMEM));
-	else
-		agent->added_cnt++;
+	err = add_process(agent, pid);
+	if (!err)
+		agent->child_cnt++;
+	else if (err != -EEXIST && err != -ESRCH)
+		agent__say(agent, 0, "cannot trace pid %d: %s", (int)pid, strerror(-err));
 }
 
 /*
@@ -269,18 +287,50 @@ static void add_host_process(void *arg, pid_t pid)
  */
 static bool add_host(struct agent *agent)
 {
+	uint32_t before;
 	int err;
 
 	mapping_log__watch_all(agent->mappings, getpid());
 	do {
-		agent->added_cnt = 0;
+		before = agent->child_cnt;
 		err = proc_info__for_each(add_host_process, agent);
-	} while (!err && agent->added_cnt);
-	if (!err)
-		err = agent__watch_all(agent);
+	} while (!err && agent->child_cnt != before);
 	if (err)
 		agent__say(agent, -1, "cannot list the host's processes: %s", strerror(-err));
 	return !err;
+}
+
+struct child_search {
+	struct agent *agent;
+	uint32_t added_cnt;
+};
+
+static void add_if_child(void *arg, pid_t pid, pid_t parent)
+{
+	struct child_search *search = arg;
+	struct agent *agent = search->agent;
+	const struct tracee *tracee = tracees__find_pid(agent->tracees, parent);
+
+	if (!tracee || tracees__find_pid(agent->tracees, pid) || pid == getpid())
+		return;
+	if (add_target(agent, pid) && tracees__find_pid(agent->tracees, pid))
+		search->added_cnt++;
+}
+
+/*
+ * Children that were there before the trace, and theirs. A traced process's next children are
+ * followed in the kernel; so once nothing is found that is new, nobody is missed.
+ */
+static void add_descendants(struct agent *agent)
+{
+	struct child_search search = {.agent = agent};
+	uint32_t before;
+
+	do {
+		before = search.added_cnt;
+		proc_info__for_each(add_if_child, &search);
+	} while (search.added_cnt != before);
+	agent->child_cnt = search.added_cnt;
 }
 
 static bool add_targets(struct agent *agent)
@@ -296,6 +346,8 @@ static bool add_targets(struct agent *agent)
 	/* One process of several that cannot be traced is a warning. */
 	if (!added)
 		return false;
+	if (agent->opts->follow && !agent->launch.pid)
+		add_descendants(agent);
 	if (agent->launch.pid && agent__probe_command_files(agent))
 		agent__say(agent, 0, "cannot find out the command's libraries beforehand");
 	return true;
@@ -418,6 +470,7 @@ void agent__free(struct agent *agent)
 		close(agent->epoll_fd);
 	collector__free(agent->collector);
 	cohorts__free(agent->cohorts);
+	pools__free(agent->pools);
 	pythons__free(agent->pythons);
 	gc_watch__free(agent->gc_watch);
 	unwinder__free(agent->unwinder);

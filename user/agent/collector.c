@@ -3,23 +3,28 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "agent/cohorts.h"
 #include "agent/frame_names.h"
 #include "agent/gc_watch.h"
+#include "agent/growth.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
+#include "snapshot/services.h"
+#include "snapshot/site_id.h"
 #include "target/mapping_log.h"
 #include "target/proc_info.h"
 
-/* What a site had at the last report, for its growth. */
-struct last_seen {
-	uint64_t stack_id; /* 0: nothing */
-	uf_image_id image;
-	uint64_t live_bytes;
+/* What a stack of the kernel's table adds to its sites' ids; by its index there. */
+struct place {
+	uint64_t stack_id, time_ns; /* of the stack that it was made for; 0: none */
+	uint64_t hash;
+	bool is_final;
 };
 
 struct collector {
@@ -29,9 +34,10 @@ struct collector {
 	struct cohorts *cohorts;
 	const struct gc_watch *gc_watch;
 	const struct frame_names *names;
-	uint64_t start_ns, last_ns; /* last_ns 0: no report yet */
-	struct last_seen *last;
-	uint32_t last_cnt;
+	uint64_t start_ns;
+	struct growth *growth;
+	struct place *places;
+	uint32_t place_cnt;
 };
 
 static uint64_t now_ns(clockid_t clock)
@@ -58,6 +64,12 @@ struct collector *collector__new(const struct collector_opts *opts, struct trace
 	collector->gc_watch = gc_watch;
 	collector->names = names;
 	collector->start_ns = now_ns(CLOCK_MONOTONIC);
+	collector->growth = growth__new(opts->per_process);
+	if (!collector->growth) {
+		collector__free(collector);
+		errno = ENOMEM;
+		return NULL;
+	}
 	return collector;
 }
 
@@ -65,7 +77,8 @@ void collector__free(struct collector *collector)
 {
 	if (!collector)
 		return;
-	free(collector->last);
+	growth__free(collector->growth);
+	free(collector->places);
 	free(collector);
 }
 
@@ -128,39 +141,59 @@ static int read_ages(const struct collector *collector, struct snapshot *snap,
 	return 0;
 }
 
-static void read_growth(struct collector *collector, const struct uf_site *from, uint32_t i,
-			struct snapshot_site *site, uint64_t now)
+/* Where a stack's place is kept; NULL: no memory for that, which costs time only. */
+static struct place *place_at(struct collector *collector, uint32_t stack)
 {
-	struct last_seen *last = &collector->last[i];
-	double seconds = (now - collector->last_ns) / 1e9;
-	double before = 0; /* a site that is new had nothing */
+	uint32_t cnt = collector->place_cnt ? collector->place_cnt : 1024;
+	struct place *places;
 
-	if (last->stack_id == from->stack_id && last->image == from->image)
-		before = last->live_bytes;
-	site->growth_bytes_per_s = collector->last_ns && seconds > 0
-					   ? ((double)site->live_bytes - before) / seconds
-					   : NAN;
-	*last = (struct last_seen){
-		.stack_id = from->stack_id,
-		.image = from->image,
-		.live_bytes = site->live_bytes,
-	};
+	if (stack < collector->place_cnt)
+		return &collector->places[stack];
+	while (cnt <= stack)
+		cnt *= 2;
+	places = reallocarray(collector->places, cnt, sizeof(*places));
+	if (!places)
+		return NULL;
+	memset(places + collector->place_cnt, 0, (cnt - collector->place_cnt) * sizeof(*places));
+	collector->places = places;
+	collector->place_cnt = cnt;
+	return &places[stack];
 }
 
-static int grow_last_seen(struct collector *collector, uint32_t cnt)
+/*
+ * Looking at all frames of all sites for each report would be most of its cost. What has no name
+ * at the first look may get one: its mapping's record may have been on the way. By the second it
+ * has come, or never will.
+ */
+static uint64_t hash_stack(struct collector *collector, const struct uf_site *from)
 {
-	struct last_seen *last;
+	const struct uf_stack *stack = tracer__stack(collector->tracer, from->stack);
+	struct place *place = stack ? place_at(collector, from->stack) : NULL;
+	uint64_t hash = from->stack_id;
+	bool is_known, is_final;
 
-	if (cnt <= collector->last_cnt)
-		return 0;
-	last = reallocarray(collector->last, cnt, sizeof(*last));
-	if (!last)
-		return -ENOMEM;
-	for (uint32_t i = collector->last_cnt; i < cnt; i++)
-		last[i] = (struct last_seen){0};
-	collector->last = last;
-	collector->last_cnt = cnt;
-	return 0;
+	if (!stack)
+		return hash;
+	is_known = place && place->stack_id == stack->id && place->time_ns == stack->time_ns;
+	if (is_known && place->is_final)
+		return place->hash;
+	is_final = frame_names__hash(collector->names, stack, &hash) || is_known;
+	if (place)
+		*place = (struct place){stack->id, stack->time_ns, hash, is_final};
+	return hash;
+}
+
+/* See snapshot/site_id.h. A file that is replaced goes on running under its old name. */
+static uint64_t site_id(struct collector *collector, const struct uf_site *from, const char *exe)
+{
+	static const char mark[] = " (deleted)";
+	size_t length = strlen(exe), mark_length = sizeof(mark) - 1;
+	char name[sizeof(((struct tracee *)0)->exe)];
+
+	if (length > mark_length && !strcmp(exe + length - mark_length, mark))
+		length -= mark_length;
+	snprintf(name, sizeof(name), "%.*s", (int)length, exe);
+	return site_id__add(site_id__add_text(hash_stack(collector, from), name), from->kind);
 }
 
 static int add_sites(struct collector *collector, struct snapshot *snap, uint64_t now)
@@ -169,7 +202,7 @@ static int add_sites(struct collector *collector, struct snapshot *snap, uint64_
 	uint32_t age_cnt = cohorts__ages(collector->cohorts, now, ages), cnt;
 	const struct uf_site *sites = tracer__sites(collector->tracer, &cnt);
 	const struct tracee *tracee = NULL;
-	int err = grow_last_seen(collector, cnt);
+	int err = 0;
 
 	for (uint32_t i = 0; !err && i < cnt; i++) {
 		const struct uf_site *from = &sites[i];
@@ -184,7 +217,8 @@ static int add_sites(struct collector *collector, struct snapshot *snap, uint64_
 		site = snapshot__add_site(snap);
 		if (!site)
 			return -ENOMEM;
-		site->id = from->stack_id;
+		site->kind = from->kind == UF_SITE_PYMALLOC ? SITE_PYMALLOC : SITE_MALLOC;
+		site->id = site_id(collector, from, tracee->exe);
 		site->pid = tracee->pid;
 		site->comm = snapshot__strdup(snap, tracee->comm);
 		site->ref = from->stack;
@@ -192,7 +226,6 @@ static int add_sites(struct collector *collector, struct snapshot *snap, uint64_
 			return -ENOMEM;
 		read_counters(from, site);
 		err = read_ages(collector, snap, from, site, ages, age_cnt);
-		read_growth(collector, from, i, site, now);
 	}
 	return err;
 }
@@ -293,6 +326,10 @@ static void add_retired(const struct collector *collector, struct snapshot *snap
 		snap->totals.alloc_count += tracee->retired_cnt;
 		snap->totals.free_bytes += tracee->retired_bytes;
 		snap->totals.free_count += tracee->retired_cnt;
+		snap->pools.alloc_bytes += tracee->retired_pool_bytes;
+		snap->pools.alloc_count += tracee->retired_pool_cnt;
+		snap->pools.free_bytes += tracee->retired_pool_bytes;
+		snap->pools.free_count += tracee->retired_pool_cnt;
 	}
 }
 
@@ -341,13 +378,17 @@ struct snapshot *collector__take(struct collector *collector, bool is_last)
 		err = add_losses(collector, snap);
 	if (err)
 		goto free_snapshot;
+	err = snapshot__join_services(snap, collector->opts.per_process);
+	if (!err)
+		err = growth__update(collector->growth, snap, now);
+	if (err)
+		goto free_snapshot;
 	snapshot__sum(snap);
 	add_retired(collector, snap);
 	snapshot__select(snap, collector->opts.sort, collector->opts.top);
 	err = resolve_sites(collector, snap);
 	if (err)
 		goto free_snapshot;
-	collector->last_ns = now;
 	return snap;
 
 free_snapshot:

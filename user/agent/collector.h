@@ -8,8 +8,9 @@
 
 /*
  * From the kernel's tables to a snapshot: reads the sites (O(sites), whatever
- * the number of live blocks), applies the age filter, selects, and puts names
- * to the frames of the sites that are left.
+ * the number of live blocks), applies the age filter, joins the sites of a
+ * service's processes, selects, and puts names to the frames of the sites that
+ * are left.
  */
 
 struct collector;
@@ -23,6 +24,7 @@ struct collector_opts {
 	uint64_t older_ns;
 	enum snapshot_sort sort;
 	uint32_t top;
+	bool per_process; /* sites of different processes stay apart */
 };
 
 /* All the others are borrowed. NULL with errno ENOMEM. */

@@ -7,6 +7,7 @@
 #include "agent/pythons.h"
 #include "agent/unwinder.h"
 #include "contract.h"
+#include "snapshot/site_id.h"
 #include "sym/symbolizer.h"
 #include "target/mapping_log.h"
 #include "target/vdso.h"
@@ -190,4 +191,59 @@ int frame_names__resolve(const struct frame_names *names, struct snapshot *snap,
 	site->frames = list.frames;
 	site->frame_cnt = list.cnt;
 	return 0;
+}
+
+/* False: as an address it means something in this image only. */
+static bool hash_native(const struct frame_names *names, const struct uf_stack *stack,
+			uint64_t frame, uint64_t *id)
+{
+	uint64_t offset;
+	struct mapped_file *file = find_file(names, stack, frame, &offset);
+	struct sym_module *module = file ? module_of(names->symbolizer, file) : NULL;
+	const char *build_id = module ? sym_module__build_id(module) : "";
+
+	*id = site_id__add(*id, offset);
+	*id = site_id__add(*id, frame & UF_FRAME_INTERRUPTED);
+	*id = site_id__add_text(*id, build_id);
+	if (*build_id)
+		return true;
+	if (!file) {
+		*id = site_id__add(*id, stack->image);
+		return false;
+	}
+	/* Where a file is replaced by another build, only the inode tells them apart. */
+	*id = site_id__add_text(*id, file->path);
+	*id = site_id__add(*id, file->inode);
+	return true;
+}
+
+static bool hash_python(const struct frame_names *names, const struct uf_stack *stack,
+			uint64_t frame, uint64_t *id)
+{
+	struct python_place place =
+		pythons__place(names->pythons, stack->image, frame, stack->time_ns);
+
+	*id = site_id__add_text(*id, place.function);
+	*id = site_id__add_text(*id, place.file);
+	*id = site_id__add(*id, place.line);
+	if (*place.function)
+		return true;
+	*id = site_id__add(site_id__add(*id, frame), stack->image);
+	return false;
+}
+
+bool frame_names__hash(const struct frame_names *names, const struct uf_stack *stack,
+		       uint64_t *id)
+{
+	uint32_t cnt = stack->frame_cnt <= UF_MAX_FRAMES ? stack->frame_cnt : UF_MAX_FRAMES;
+	bool is_final = true;
+
+	*id = site_id__add(SITE_ID_NEW, stack->end);
+	for (uint32_t i = 0; i < cnt; i++) {
+		uint64_t frame = stack->frames[i];
+
+		is_final &= is_python_frame(frame) ? hash_python(names, stack, frame, id)
+						   : hash_native(names, stack, frame, id);
+	}
+	return is_final;
 }

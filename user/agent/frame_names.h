@@ -31,4 +31,12 @@ struct frame_names {
 int frame_names__resolve(const struct frame_names *names, struct snapshot *snap,
 			 struct snapshot_site *site, const struct uf_stack *stack);
 
+/*
+ * Sets *id to a hash of what the stack's frames name and of how it ends: the same for the same
+ * place in any process (snapshot/site_id.h). False: a frame has no name yet, and another look may
+ * give another hash.
+ */
+bool frame_names__hash(const struct frame_names *names, const struct uf_stack *stack,
+		       uint64_t *id);
+
 #endif

@@ -29,12 +29,14 @@ struct agent {
 	const struct options *opts;
 	pid_t *pids;              /* targets at start: opts->pids, or the command's */
 	uint32_t pid_cnt;
+	uint32_t child_cnt;       /* children that they had, with --follow */
 	struct file_table *files;
 	struct symbolizer *symbolizer;
 	struct mapping_log *mappings;
 	struct unwinder *unwinder;
 	struct gc_watch *gc_watch;
 	struct pythons *pythons;
+	struct pools *pools;
 	struct frame_names names;
 	struct tracer *tracer;
 	struct tracees *tracees;
@@ -55,7 +57,6 @@ struct agent {
 	uint32_t ended_cnt;       /* processes that ended since the last reclaim */
 	uint64_t unreported_cnt;  /* processes that ended and made room before a report */
 	uint64_t unidentified_cnt; /* that ended before the filter could look at them */
-	uint32_t added_cnt;       /* processes that the present listing of the host added */
 	uint64_t listing_time_ns; /* when mappings being listed are taken to have come; 0: for ever */
 	bool is_listing;          /* mappings from before the trace are coming in */
 	bool is_over;
@@ -69,8 +70,6 @@ void agent__say(const struct agent *agent, int min_verbosity, const char *format
 
 /* Watches the mappings of a running process, beginning with those that it has. 0 or -errno. */
 int agent__watch(struct agent *agent, pid_t pid);
-/* The same for all processes of the host that have been added. 0 or -errno. */
-int agent__watch_all(struct agent *agent);
 /* Lists the mappings of all targets anew if records of mappings were lost. */
 void agent__list_again_if_lost(struct agent *agent);
 /* A stack met a file without the table that it needs. */

@@ -14,6 +14,7 @@
 #include "agent/collector.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
+#include "agent/pools.h"
 #include "agent/pythons.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
@@ -41,6 +42,10 @@ static void retire_site(void *arg, const struct uf_site *site)
 		return;
 	tracee->retired_bytes += site->alloc_bytes;
 	tracee->retired_cnt += site->alloc_cnt;
+	if (site->kind != UF_SITE_PYMALLOC)
+		return;
+	tracee->retired_pool_bytes += site->alloc_bytes;
+	tracee->retired_pool_cnt += site->alloc_cnt;
 }
 
 static void reclaim(struct agent *agent);
@@ -90,28 +95,40 @@ static void drop_unwanted(struct agent *agent, const struct uf_event *event)
 		reclaim_early(agent);
 }
 
+static struct tracee *add_image(struct agent *agent, const struct uf_event *event)
+{
+	struct tracee *tracee;
+
+	if (!event->image)
+		return NULL; /* the kernel side had no room (images_full) */
+	tracee = tracees__add(agent->tracees, event->image, event->tgid);
+	if (!tracee)
+		agent__say(agent, -1, "out of memory: pid %u is not reported", event->tgid);
+	return tracee;
+}
+
 static void handle_process_event(void *arg, const struct uf_event *event)
 {
 	struct agent *agent = arg;
 	struct tracee *tracee;
+	const struct tracee *parent;
 
 	switch (event->type) {
 	case UF_EVENT_EXEC:
 		drop(tracees__find(agent->tracees, event->old_image));
 		/* fallthrough */
 	case UF_EVENT_FORK:
-		if (!event->image)
-			break;
-		if (!is_wanted(agent, event)) {
+		if (event->image && !is_wanted(agent, event)) {
 			drop_unwanted(agent, event);
 			break;
 		}
-		tracee = tracees__add(agent->tracees, event->image, event->tgid);
-		if (!tracee) {
-			agent__say(agent, -1, "out of memory: pid %u is not reported", event->tgid);
+		tracee = add_image(agent, event);
+		if (!tracee)
 			break;
-		}
 		tracee->began_in_trace = event->type == UF_EVENT_EXEC;
+		parent = tracees__find(agent->tracees, event->old_image);
+		if (parent && !tracee->began_in_trace)
+			tracee__inherit(tracee, parent);
 		/* Forked while the host was being listed, by a process not yet added. */
 		if (!mapping_log__knows(agent->mappings, event->tgid))
 			agent__watch(agent, event->tgid);
@@ -212,6 +229,7 @@ static void reclaim(struct agent *agent)
 			if (keep)
 				continue;
 			pythons__forget(agent->pythons, tracee->image);
+			pools__forget(agent->pools, tracee->image);
 			tracees__remove(agent->tracees, tracee->image);
 			if (!tracees__find_pid(agent->tracees, pid))
 				mapping_log__forget(agent->mappings, pid);
@@ -244,6 +262,9 @@ static void report(struct agent *agent, bool is_last)
 
 	look_for_lost_exits(agent);
 	take_in(agent);
+	if (pools__look(agent->pools))
+		agent__say(agent, 0, "Python's small objects are not traced from here on: the function "
+			   "that opens pools is not where it was thought to be");
 	write_notes(agent);
 	gc_watch__poll(agent->gc_watch, agent->tracees);
 	snap = collector__take(agent->collector, is_last);
@@ -377,7 +398,7 @@ static void say_start(const struct agent *agent)
 	uint32_t probes = tracer__probe_cnt(agent->tracer), files = tracer__file_cnt(agent->tracer);
 	const struct tracee *first = tracees__first(agent->tracees);
 	const char *name;
-	char why[256];
+	char why[256], others[32] = "";
 
 	if (agent->opts->whole_host) {
 		agent__say(agent, 0, "tracing the whole host, %u processes now: %u allocator functions "
@@ -386,8 +407,11 @@ static void say_start(const struct agent *agent)
 		return;
 	}
 	name = agent->launch.pid ? agent->opts->command[0] : first->comm;
+	if (agent->child_cnt)
+		snprintf(others, sizeof(others), " and %u child%s", agent->child_cnt,
+			 agent->child_cnt == 1 ? "" : "ren");
 	agent__say(agent, 0, "tracing pid %d (%s)%s: %u allocator functions in %u file%s, by %s",
-		   (int)first->pid, name, agent->pid_cnt > 1 ? " and others" : "", probes, files,
+		   (int)first->pid, name, agent->pid_cnt > 1 ? " and others" : others, probes, files,
 		   files == 1 ? "" : "s", tracer__mode(agent->tracer));
 	if (files)
 		return;

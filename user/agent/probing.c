@@ -189,6 +189,16 @@ static void watch_gc(struct agent *agent, int fd, const char *path)
 			   strerror(-found));
 }
 
+/* An interpreter? What takes long is done before it runs; what fails is said when it is needed. */
+static bool prepare_for_python(struct agent *agent, int fd)
+{
+	bool may_be = python_file__may_be_python(fd);
+
+	if (may_be)
+		tracer__load_pools(agent->tracer);
+	return may_be;
+}
+
 void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 {
 	struct agent *agent = arg;
@@ -200,7 +210,7 @@ void agent__see_mapping(void *arg, pid_t pid, const struct mapping *mapping)
 	/* The table first: a probe may be hit at once. Dropped ones are built again. */
 	add_table(agent, file, false);
 	if (!file->examined && file->fd >= 0) {
-		file->may_be_python = python_file__may_be_python(file->fd);
+		file->may_be_python = prepare_for_python(agent, file->fd);
 		watch_gc(agent, file->fd, file->path);
 	}
 	tracee = file->may_be_python ? tracees__find_pid(agent->tracees, pid) : NULL;
@@ -261,22 +271,6 @@ int agent__watch(struct agent *agent, pid_t pid)
 		return err;
 	pythons__look(agent->pythons, agent->tracees);
 	mapping_log__for_each(agent->mappings, pid, agent__see_mapping, agent);
-	return 0;
-}
-
-int agent__watch_all(struct agent *agent)
-{
-	int err;
-
-	agent->is_listing = true;
-	err = tracer__list_mappings(agent->tracer, 0, add_listed_mapping, agent);
-	for (struct tracee *tracee = tracees__first(agent->tracees); err && tracee;
-	     tracee = tracee->next)
-		mapping_log__watch(agent->mappings, tracee->pid);
-	agent->is_listing = false;
-	pythons__look(agent->pythons, agent->tracees);
-	for (struct tracee *tracee = tracees__first(agent->tracees); tracee; tracee = tracee->next)
-		mapping_log__for_each(agent->mappings, tracee->pid, agent__see_mapping, agent);
 	return 0;
 }
 
@@ -387,6 +381,7 @@ static void probe_command_file(void *arg, const char *path)
 
 	if (fd < 0)
 		return;
+	prepare_for_python(agent, fd);
 	n = probe_fd(agent, fd, path, mapped_prefix(agent), true);
 	if (n < 0)
 		say_failure(agent, path, n);

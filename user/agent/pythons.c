@@ -10,8 +10,12 @@
 #include "agent/gc_watch.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
+#include "agent/unwinder.h"
 #include "probe/elf_image.h"
+#include "python/code_copy.h"
 #include "python/code_object.h"
+#include "python/memory.h"
+#include "python/new_pool.h"
 #include "python/runtime.h"
 #include "target/mapping_log.h"
 
@@ -28,12 +32,13 @@ struct pythons {
 	struct tracer *tracer;
 	const struct mapping_log *mappings;
 	struct gc_watch *gc_watch;
+	struct unwinder *unwinder;
 	struct kept_code *buckets[BUCKETS];
 	bool is_waiting;
 };
 
 struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *mappings,
-			     struct gc_watch *gc_watch)
+			     struct unwinder *unwinder, struct gc_watch *gc_watch)
 {
 	struct pythons *pythons = calloc(1, sizeof(*pythons));
 
@@ -42,6 +47,7 @@ struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *ma
 	pythons->tracer = tracer;
 	pythons->mappings = mappings;
 	pythons->gc_watch = gc_watch;
+	pythons->unwinder = unwinder;
 	return pythons;
 }
 
@@ -108,24 +114,32 @@ static int find_bias(const struct elf_symbol *symbol, void *arg)
 	return 1;
 }
 
+static bool get_bias(const struct elf_image *image, const struct mapping *mapping, uint64_t *bias)
+{
+	struct bias_search search = {.mapping = mapping};
+
+	if (elf_image__for_each_function(image, find_bias, &search) != 1)
+		return false;
+	*bias = search.bias;
+	return true;
+}
+
 static enum python_status find_runtime(pid_t pid, const struct mapping *mapping,
 				       struct python_runtime *runtime)
 {
-	struct bias_search search = {.mapping = mapping};
 	struct python_file file = {.fd = mapping->file->fd, .path = mapping->file->path};
 	struct elf_image *image;
-	int found;
+	bool found;
 
 	if (file.fd < 0)
 		return PYTHON_ABSENT;
 	image = elf_image__open_fd(file.fd);
 	if (!image)
 		return PYTHON_ABSENT;
-	found = elf_image__for_each_function(image, find_bias, &search);
+	found = get_bias(image, mapping, &file.bias);
 	elf_image__free(image);
-	if (found != 1)
+	if (!found)
 		return PYTHON_ABSENT;
-	file.bias = search.bias;
 	return python_runtime__find(&file, read_process, &pid, runtime);
 }
 
@@ -154,6 +168,104 @@ static void begin(struct pythons *pythons, struct tracee *tracee, const struct m
 	gc_watch__begin(pythons->gc_watch, tracee, mapping->file->fd, &runtime->gc);
 }
 
+/* 0; -ENOENT: there is no function to probe; or another -errno. */
+static int probe_new_pool(struct pythons *pythons, pid_t pid, const struct mapping *mapping)
+{
+	const struct python_memory mem = {read_process, &pid};
+	struct elf_image *image = elf_image__open_fd(mapping->file->fd);
+	struct new_pool new_pool;
+	uint64_t bias;
+	int err;
+
+	if (!image)
+		return -errno;
+	err = get_bias(image, mapping, &bias)
+		      ? new_pool__find(image, mapping->file->fd, &mem, bias, &new_pool)
+		      : -ENOENT;
+	for (uint32_t i = 0; !err && i < new_pool.cnt; i++)
+		err = tracer__attach_new_pool(pythons->tracer, mapping->file->fd,
+					      new_pool.offsets[i]);
+	elf_image__free(image);
+	return err;
+}
+
+static bool has_allocator(const struct mapped_file *file)
+{
+	return file->has_probes;
+}
+
+static int find_exit(const struct elf_symbol *symbol, void *arg)
+{
+	uint64_t *offset = arg;
+
+	if (strcmp(symbol->name, "_exit"))
+		return 0;
+	*offset = symbol->file_offset;
+	return 1;
+}
+
+/*
+ * Without it, what an ended process had is as of the last report. The libc has an allocator, too: once
+ * that is probed it is known. False: to be tried again.
+ */
+static bool watch_exit(struct pythons *pythons, pid_t pid)
+{
+	const struct mapping *mapping = mapping_log__first(pythons->mappings, pid, has_allocator);
+	struct elf_image *image;
+	uint64_t offset;
+
+	if (!mapping)
+		return false;
+	if (mapping->file->exit_probe_is_tried)
+		return true;
+	mapping->file->exit_probe_is_tried = true;
+	image = elf_image__open_fd(mapping->file->fd);
+	if (image && elf_image__for_each_function(image, find_exit, &offset) == 1)
+		tracer__attach_exit(pythons->tracer, mapping->file->fd, offset);
+	elf_image__free(image);
+	return true;
+}
+
+/* Pools have had 16 KiB since 3.10. */
+static uint32_t pool_bytes(uint32_t version_hex)
+{
+	return version_hex < 0x030a0000 ? 4096 : 16384;
+}
+
+/*
+ * Small objects: pools opened from now on are seen, by the function that opens them or, where it is
+ * not found, by page faults.
+ */
+static void watch_pools(struct pythons *pythons, struct tracee *tracee,
+			const struct mapping *mapping, struct uf_python *layout)
+{
+	struct mapped_file *file = mapping->file;
+	int err;
+
+	if (!file->pool_probe_is_tried) {
+		file->pool_probe_is_tried = true;
+		file->pool_probe_err = probe_new_pool(pythons, tracee->pid, mapping);
+	}
+	err = file->pool_probe_err ? tracer__attach_pool_fault(pythons->tracer) : 0;
+	if (err)
+		snprintf(tracee->python_note, sizeof(tracee->python_note),
+			 "Python's objects of up to 512 bytes are not traced: %s",
+			 file->pool_probe_err == -ENOENT ? "the function that opens pools is not found"
+							 : strerror(-file->pool_probe_err));
+	else if (file->pool_probe_err)
+		snprintf(tracee->python_note, sizeof(tracee->python_note),
+			 "Python's objects of up to 512 bytes are seen by page faults: only in memory "
+			 "that was not used before");
+	tracee->python_wants_exit = !err;
+	if (err || !file->pool_probe_err)
+		return;
+	/* A fault interrupts anywhere, not only at calls. Without them the stacks are cut. */
+	unwinder__add_file(pythons->unwinder, file, true);
+	layout->fault_code_start = mapping->start;
+	layout->fault_code_end = mapping->end;
+	layout->fault_pool_bytes = pool_bytes(layout->version_hex);
+}
+
 /* False: to be looked at again. */
 static bool look_at(struct pythons *pythons, struct tracee *tracee)
 {
@@ -172,8 +284,10 @@ static bool look_at(struct pythons *pythons, struct tracee *tracee)
 	case PYTHON_FOUND:
 		runtime.layout.eval_file = mapping->file->number;
 		err = watch_code_dealloc(pythons, tracee->pid, runtime.code_dealloc_address);
-		if (!err)
+		if (!err) {
+			watch_pools(pythons, tracee, mapping, &runtime.layout);
 			err = tracer__set_python(pythons->tracer, tracee->image, &runtime.layout);
+		}
 		if (err)
 			snprintf(tracee->python_note, sizeof(tracee->python_note),
 				 "Python %s frames unavailable: cannot watch code objects (%s)",
@@ -195,10 +309,13 @@ void pythons__look(struct pythons *pythons, struct tracees *tracees)
 	pythons->is_waiting = false;
 	for (struct tracee *tracee = tracees__first(tracees); tracee; tracee = tracee->next) {
 		/* Until it executes, a launched process is a copy of ourselves. */
-		if (tracee->python_is_known || tracee->has_no_python || tracee->has_ended ||
-		    tracee->is_dropped || tracee->waits_exec)
+		if (tracee->has_no_python || tracee->has_ended || tracee->is_dropped ||
+		    tracee->waits_exec)
 			continue;
-		tracee->python_is_known = look_at(pythons, tracee);
+		if (!tracee->python_is_known)
+			tracee->python_is_known = look_at(pythons, tracee);
+		if (tracee->python_wants_exit)
+			tracee->python_wants_exit = !watch_exit(pythons, tracee->pid);
 	}
 }
 
@@ -222,22 +339,39 @@ static void complete_linetable(struct python_code *code, pid_t pid)
 	free(bytes);
 }
 
-void pythons__add_code(struct pythons *pythons, const struct uf_python_code *copy)
+/* What the probe could not read, while the code object is still there. */
+static void complete_copy(const struct pythons *pythons, struct uf_python_code *copy)
 {
-	struct kept_code **bucket = bucket_of(pythons, copy->image, copy->address);
+	pid_t pid = copy->tgid;
+	const struct python_memory mem = {read_process, &pid};
+	struct uf_python_code again = *copy;
+	struct uf_python layout;
+
+	if (code_copy__is_whole(copy) || tracer__get_python(pythons->tracer, copy->image, &layout))
+		return;
+	if (!code_copy__read_again(&mem, &layout, &again) &&
+	    tracer__knows_code(pythons->tracer, copy->image, copy->address))
+		*copy = again;
+}
+
+void pythons__add_code(struct pythons *pythons, const struct uf_python_code *sent)
+{
+	struct kept_code **bucket = bucket_of(pythons, sent->image, sent->address);
 	struct kept_code *kept = calloc(1, sizeof(*kept));
+	struct uf_python_code copy = *sent;
 
 	if (!kept)
 		return; /* its frames have no names */
-	kept->code = python_code__new(copy);
+	complete_copy(pythons, &copy);
+	kept->code = python_code__new(&copy);
 	if (!kept->code) {
 		free(kept);
 		return;
 	}
-	complete_linetable(kept->code, copy->tgid);
-	kept->address = copy->address;
-	kept->image = copy->image;
-	kept->time_ns = copy->time_ns;
+	complete_linetable(kept->code, copy.tgid);
+	kept->address = copy.address;
+	kept->image = copy.image;
+	kept->time_ns = copy.time_ns;
 	kept->next = *bucket;
 	*bucket = kept;
 }

@@ -18,10 +18,11 @@ struct gc_watch;
 struct mapping_log;
 struct tracees;
 struct tracer;
+struct unwinder;
 
 /* All borrowed. NULL with errno ENOMEM. */
 struct pythons *pythons__new(struct tracer *tracer, const struct mapping_log *mappings,
-			     struct gc_watch *gc_watch);
+			     struct unwinder *unwinder, struct gc_watch *gc_watch);
 /* Takes NULL. */
 void pythons__free(struct pythons *pythons);
 
@@ -35,7 +36,7 @@ void pythons__look(struct pythons *pythons, struct tracees *tracees);
 bool pythons__is_waiting(const struct pythons *pythons);
 
 /* Keeps a code object that the probe sent; the latest of its address counts from then on. */
-void pythons__add_code(struct pythons *pythons, const struct uf_python_code *copy);
+void pythons__add_code(struct pythons *pythons, const struct uf_python_code *sent);
 /* Forgets an image's code objects. */
 void pythons__forget(struct pythons *pythons, uf_image_id image);
 

@@ -126,6 +126,25 @@ static struct tracee **pid_bucket(const struct tracees *tracees, pid_t pid)
 	return (struct tracee **)&tracees->by_pid[(uint32_t)pid & (BUCKETS - 1)];
 }
 
+void tracee__inherit(struct tracee *tracee, const struct tracee *parent)
+{
+	/* Without an executable it was ending, and its cgroups were not to be relied on. */
+	bool is_placed = *tracee->exe && *tracee->cgroup;
+
+	if (!tracee->comm[0])
+		memcpy(tracee->comm, parent->comm, sizeof(tracee->comm));
+	if (!*tracee->exe)
+		set_text(&tracee->exe, parent->exe);
+	if (is_placed)
+		return;
+	set_text(&tracee->cgroup, parent->cgroup);
+	set_text(&tracee->container, parent->container);
+	set_text(&tracee->container_id, parent->container_id);
+	set_text(&tracee->pod, parent->pod);
+	set_text(&tracee->pod_namespace, parent->pod_namespace);
+	set_text(&tracee->unit, parent->unit);
+}
+
 struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pid)
 {
 	struct tracee **bucket, *tracee = calloc(1, sizeof(*tracee));

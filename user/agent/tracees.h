@@ -21,9 +21,10 @@ struct tracee {
 	const char *exe, *cgroup;  /* paths */
 	const char *container, *container_id, *pod, *pod_namespace, *unit; /* see snapshot.h */
 	char note[256];      /* what a reader of the report must know; "" */
-	char python_note[160]; /* why there are no Python frames; "" */
+	char python_note[160]; /* why there are no Python frames, or not all pools; "" */
 	char python_version[32]; /* "" until an interpreter is found */
 	bool python_is_known;  /* its interpreter was looked for, with a result */
+	bool python_wants_exit; /* its libc's _exit() is to be probed, once it is known */
 	bool has_no_python;    /* nor has what it maps; until it maps more */
 	struct tracee_gc gc;
 	bool began_in_trace; /* its program began, by exec, while it was traced */
@@ -32,6 +33,7 @@ struct tracee {
 	bool has_ended;      /* by exit: reported once more */
 	bool is_dropped;     /* by exec, or reported after its end: to be reclaimed */
 	uint64_t retired_bytes, retired_cnt; /* allocated and freed at sites that made room */
+	uint64_t retired_pool_bytes, retired_pool_cnt; /* of those, Python's pools */
 	int exit_code;       /* as wait(2) has it */
 	struct tracee *next, *previous;
 	struct tracee *next_by_image, *next_by_pid; /* in their hash buckets */
@@ -56,6 +58,8 @@ struct tracee *tracees__first(const struct tracees *tracees);
 void tracees__remove(struct tracees *tracees, uf_image_id image);
 /* Images that run. */
 uint32_t tracees__running_cnt(const struct tracees *tracees);
+/* What could not be read of a forked process, as it has ended already, is its parent's. */
+void tracee__inherit(struct tracee *tracee, const struct tracee *parent);
 /* Reads comm, exe, cgroup and container again. */
 void tracee__refresh(struct tracees *tracees, struct tracee *tracee);
 /* What finds their containers; theirs. */

@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 	return vfprintf(stderr, format, args);
 }
 
-static void set_attach_type(struct bpf_program *prog, enum attach_mode mode, bool is_session)
+void tracer__set_attach_type(struct bpf_program *prog, enum attach_mode mode, bool is_session)
 {
 	if (mode == ATTACH_PERF)
 		return;
@@ -42,13 +43,18 @@ static void configure_programs(struct tracer *tracer)
 	bpf_program__set_autoload(skel->progs.alloc_session, session);
 	bpf_program__set_autoload(skel->progs.alloc_entry, !session);
 	bpf_program__set_autoload(skel->progs.alloc_exit, !session);
-	set_attach_type(skel->progs.alloc_session, tracer->mode, true);
-	set_attach_type(skel->progs.alloc_entry, tracer->mode, false);
-	set_attach_type(skel->progs.alloc_exit, tracer->mode, false);
-	set_attach_type(skel->progs.free_entry, tracer->mode, false);
-	set_attach_type(skel->progs.python_code_freed, tracer->mode, false);
-	set_attach_type(skel->progs.gc_start, tracer->mode, false);
-	set_attach_type(skel->progs.gc_done, tracer->mode, false);
+	tracer__set_attach_type(skel->progs.alloc_session, tracer->mode, true);
+	tracer__set_attach_type(skel->progs.alloc_entry, tracer->mode, false);
+	tracer__set_attach_type(skel->progs.alloc_exit, tracer->mode, false);
+	tracer__set_attach_type(skel->progs.free_entry, tracer->mode, false);
+	tracer__set_attach_type(skel->progs.python_code_freed, tracer->mode, false);
+	tracer__set_attach_type(skel->progs.gc_start, tracer->mode, false);
+	tracer__set_attach_type(skel->progs.gc_done, tracer->mode, false);
+	/* Python's own, when there is one (tracer_pools.c). */
+	bpf_program__set_autoload(skel->progs.pool_session, false);
+	bpf_program__set_autoload(skel->progs.pool_exit, false);
+	bpf_program__set_autoload(skel->progs.pools_at_exit, false);
+	bpf_program__set_autoload(skel->progs.pool_fault, false);
 }
 
 static int configure_maps(struct tracer *tracer)
@@ -153,8 +159,10 @@ static int map_tables(struct tracer *tracer)
 		return tracer->cpu_cnt;
 	tracer->cpu_stats = calloc(tracer->cpu_cnt, sizeof(*tracer->cpu_stats));
 	tracer->events = ring_buffer__new(bpf_map__fd(skel->maps.events), handle_event, tracer, NULL);
+	tracer->pools_size = map_bytes(sizeof(struct uf_pool), UF_MAX_POOLS);
+	tracer->pools = mmap_table(skel->maps.pools, tracer->pools_size);
 	if (!tracer->sites || !tracer->stacks || !tracer->unwind_files || !tracer->cpu_stats ||
-	    !tracer->events)
+	    !tracer->events || !tracer->pools)
 		return errno ? -errno : -ENOMEM;
 	return 0;
 }
@@ -181,7 +189,7 @@ struct tracer *tracer__new(const struct tracer_opts *opts)
 	return tracer;
 }
 
-static void detach_file(struct probed_file *file)
+void tracer__detach(struct probed_file *file)
 {
 	while (file->link_cnt)
 		close(file->links[--file->link_cnt]);
@@ -196,10 +204,15 @@ void tracer__free(struct tracer *tracer)
 	if (tracer->skel && tracer->skel->bss)
 		memset(tracer->skel->bss->file_on, 0, sizeof(tracer->skel->bss->file_on));
 	for (uint32_t i = 0; i < tracer->file_cnt; i++)
-		detach_file(&tracer->files[i]);
-	detach_file(&tracer->python);
+		tracer__detach(&tracer->files[i]);
+	tracer__detach(&tracer->python);
+	tracer__detach(&tracer->new_pool);
+	if (tracer->pools)
+		munmap(tracer->pools, tracer->pools_size);
 	for (size_t i = 0; i < sizeof(tracer->process_links) / sizeof(tracer->process_links[0]); i++)
 		bpf_link__destroy(tracer->process_links[i]);
+	unfreed_bpf__destroy(tracer->pool_skel);
+	unfreed_bpf__destroy(tracer->fault_skel);
 	ring_buffer__free(tracer->events);
 	if (tracer->sites)
 		munmap(tracer->sites, tracer->sites_size);
@@ -269,8 +282,9 @@ static int attach_program(struct tracer *tracer, struct probed_file *file,
 			  const struct bpf_program *prog, bool is_return,
 			  const struct uprobe_places *places)
 {
-	int type = prog == tracer->skel->progs.alloc_session ? UPROBE_ATTACH_SESSION
-							     : UPROBE_ATTACH_MULTI;
+	bool is_session = prog == tracer->skel->progs.alloc_session ||
+			  (tracer->pool_skel && prog == tracer->pool_skel->progs.pool_session);
+	int type = is_session ? UPROBE_ATTACH_SESSION : UPROBE_ATTACH_MULTI;
 	uint32_t new_cnt = tracer->mode == ATTACH_PERF ? 2 * places->cnt : 1;
 	int fd, err;
 	int *links;
@@ -350,7 +364,7 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 			err = 0; /* ended meanwhile */
 	}
 	if (err) {
-		detach_file(file);
+		tracer__detach(file);
 	} else {
 		__atomic_store_n(&tracer->skel->bss->file_on[tracer->file_cnt], 1,
 				 __ATOMIC_RELEASE);
@@ -363,9 +377,10 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	return err;
 }
 
-/* A program of the interpreters' at places of the file open at fd, in all targets. */
-static int attach_python(struct tracer *tracer, const struct bpf_program *prog, int fd,
-			 const struct uprobe_places *in_file)
+/* A program at places of the file open at fd, in all targets. */
+static int attach_in_file(struct tracer *tracer, struct probed_file *links,
+			  const struct bpf_program *prog, bool is_return, int fd,
+			  const struct uprobe_places *in_file)
 {
 	struct uprobe_places places = *in_file;
 	bool filtered = is_filtered(tracer);
@@ -376,19 +391,26 @@ static int attach_python(struct tracer *tracer, const struct bpf_program *prog, 
 	places.path = path;
 	for (uint32_t i = 0; !err && i < (filtered ? tracer->opts.pid_cnt : 1); i++) {
 		places.pid = filtered ? tracer->opts.pids[i] : 0;
-		err = attach_program(tracer, &tracer->python, prog, false, &places);
+		err = attach_program(tracer, links, prog, is_return, &places);
 		if (err == -ESRCH)
 			err = 0; /* ended meanwhile */
 	}
 	return err;
 }
 
-int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset)
+int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
+			 const struct bpf_program *prog, bool is_return, int fd, uint64_t offset)
 {
 	const uint64_t cookie = 0;
 	const struct uprobe_places places = {.offsets = &offset, .cookies = &cookie, .cnt = 1};
 
-	return attach_python(tracer, tracer->skel->progs.python_code_freed, fd, &places);
+	return attach_in_file(tracer, links, prog, is_return, fd, &places);
+}
+
+int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset)
+{
+	return tracer__attach_place(tracer, &tracer->python, tracer->skel->progs.python_code_freed,
+				    false, fd, offset);
 }
 
 int tracer__attach_gc(struct tracer *tracer, int fd, const struct gc_places *starts,
@@ -405,14 +427,15 @@ int tracer__attach_gc(struct tracer *tracer, int fd, const struct gc_places *sta
 		.semaphores = dones->semaphores,
 		.cnt = dones->cnt,
 	};
-	uint32_t link_cnt = tracer->python.link_cnt;
+	struct probed_file *links = &tracer->python;
+	uint32_t link_cnt = links->link_cnt;
 	/* An end without a beginning does not count, a beginning without an end would be kept. */
-	int err = attach_python(tracer, tracer->skel->progs.gc_done, fd, &done);
+	int err = attach_in_file(tracer, links, tracer->skel->progs.gc_done, false, fd, &done);
 
 	if (!err)
-		err = attach_python(tracer, tracer->skel->progs.gc_start, fd, &start);
-	while (err && tracer->python.link_cnt > link_cnt)
-		close(tracer->python.links[--tracer->python.link_cnt]);
+		err = attach_in_file(tracer, links, tracer->skel->progs.gc_start, false, fd, &start);
+	while (err && links->link_cnt > link_cnt)
+		close(links->links[--links->link_cnt]);
 	return err;
 }
 
@@ -437,26 +460,38 @@ uint32_t tracer__file_cnt(const struct tracer *tracer)
 	return tracer->file_cnt;
 }
 
-int64_t tracer__add_process(struct tracer *tracer, pid_t pid, bool waits_exec)
+int64_t tracer__new_image(struct tracer *tracer, pid_t pid)
 {
 	uf_image_id id = __atomic_fetch_add(&tracer->skel->bss->next_image, 1, __ATOMIC_RELAXED);
-	int images = bpf_map__fd(tracer->skel->maps.images);
 	struct uf_image image = {.tgid = pid};
+
+	if (bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.images), &id, &image, BPF_ANY))
+		return -errno;
+	return id;
+}
+
+int tracer__add_process(struct tracer *tracer, pid_t pid, uf_image_id image, bool waits_exec)
+{
+	int processes = bpf_map__fd(tracer->skel->maps.processes);
 	struct uf_process process = {
-		.image = id,
+		.image = image,
 		.flags = waits_exec ? UF_PROC_WAITS_EXEC : 0,
 	};
 	uint32_t tgid = pid;
 	int err = 0;
 
-	if (bpf_map_update_elem(images, &id, &image, BPF_ANY))
-		return -errno;
-	if (bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.processes), &tgid, &process,
-				BPF_NOEXIST)) {
+	if (bpf_map_update_elem(processes, &tgid, &process, BPF_NOEXIST)) {
 		err = -errno;
-		bpf_map_delete_elem(images, &id);
+	} else if (kill(pid, 0) && errno == ESRCH) {
+		/* It ended unseen, and its number will be another's. */
+		err = -ESRCH;
+		bpf_map_delete_elem(processes, &tgid);
 	}
-	return err ? err : (int64_t)id;
+	if (err) {
+		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.pythons), &image);
+		bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.images), &image);
+	}
+	return err;
 }
 
 void tracer__drop_process(struct tracer *tracer, pid_t pid, uf_image_id image)
@@ -484,6 +519,25 @@ int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_f
 	tracer->event_arg = arg;
 	n = ring_buffer__consume(tracer->events);
 	return n < 0 ? n : 0;
+}
+
+int tracer__get_python(const struct tracer *tracer, uf_image_id image, struct uf_python *python)
+{
+	return bpf_map_lookup_elem(bpf_map__fd(tracer->skel->maps.pythons), &image, python)
+		       ? -errno
+		       : 0;
+}
+
+bool tracer__knows_code(const struct tracer *tracer, uf_image_id image, uint64_t address)
+{
+	const struct {
+		uint64_t address;
+		uf_image_id image;
+		uint32_t pad;
+	} key = {.address = address, .image = image};
+	uint8_t one;
+
+	return !bpf_map_lookup_elem(bpf_map__fd(tracer->skel->maps.known_codes), &key, &one);
 }
 
 int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf_python *python)

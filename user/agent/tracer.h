@@ -59,11 +59,14 @@ const char *tracer__mode(const struct tracer *tracer);
 uint32_t tracer__probe_cnt(const struct tracer *tracer);
 uint32_t tracer__file_cnt(const struct tracer *tracer);
 
+/* A number for a process that is about to become a target, for tables that must be there before;
+ * or -errno. */
+int64_t tracer__new_image(struct tracer *tracer, pid_t pid);
 /*
- * Makes a process a target; waits_exec: only from its next exec on. Its image, or -errno:
- * -EEXIST if it is one already, by an event that has yet to be polled.
+ * Makes it a target; waits_exec: only from its next exec on. 0, or -errno, and the image is gone:
+ * -EEXIST if the process is a target already (as the child of one), -ESRCH if it has ended.
  */
-int64_t tracer__add_process(struct tracer *tracer, pid_t pid, bool waits_exec);
+int tracer__add_process(struct tracer *tracer, pid_t pid, uf_image_id image, bool waits_exec);
 
 /* A target whose end was not seen: it was gone before it was added. */
 void tracer__drop_process(struct tracer *tracer, pid_t pid, uf_image_id image);
@@ -93,6 +96,21 @@ int tracer__attach_gc(struct tracer *tracer, int fd, const struct gc_places *sta
 		      const struct gc_places *dones);
 /* The collections that were watched in an image; zeros if there were none. 0 or -errno. */
 int tracer__read_gc(const struct tracer *tracer, uf_image_id image, struct uf_python_gc *out);
+/* Loads what tracer__attach_new_pool needs, where a Python is about to run. 0 or -errno. */
+int tracer__load_pools(struct tracer *tracer);
+/* Watches for opened pools: CPython's allocate_from_new_pool() at a file offset, its entry or a place
+ * that a return probe may stand at, in all targets. 0 or -errno. */
+int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset);
+/* An image's interpreter as the walk knows it. 0, -ENOENT or another -errno. */
+int tracer__get_python(const struct tracer *tracer, uf_image_id image, struct uf_python *python);
+/* Is the code object the one still that was sent last, as far as is known? */
+bool tracer__knows_code(const struct tracer *tracer, uf_image_id image, uint64_t address);
+/* Has pools looked at when a Python calls the function at a file offset, _exit(), in all targets. 0 or
+ * -errno. */
+int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset);
+/* Watches for opened pools by page faults, in all images whose uf_python says where. 0 or -errno:
+ * -ESRCH where the kernel has no such tracepoint. */
+int tracer__attach_pool_fault(struct tracer *tracer);
 /* Has the walk read an image's Python frames. 0 or -errno. */
 int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf_python *python);
 
@@ -100,6 +118,22 @@ int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf
 struct uf_site *tracer__sites(const struct tracer *tracer, uint32_t *cnt);
 const struct uf_stack *tracer__stack(const struct tracer *tracer, uint32_t stack);
 struct cohorts_shared tracer__cohorts_shared(const struct tracer *tracer);
+
+/* ---- for agent/pools.c ---- */
+
+/* Pools up to *cnt may be in use. */
+struct uf_pool *tracer__pools(const struct tracer *tracer, uint32_t *cnt);
+/*
+ * Gives back pools without a tenant, marked in is_idle (one a pool, as many as tracer__pools said).
+ * One that gets a tenant meanwhile is kept, or told to fn if there is another of its address by now:
+ * then nobody is in it any more. 0 or -errno.
+ */
+typedef void (*tracer_pool_fn)(void *arg, struct uf_pool *pool);
+int tracer__free_pools(struct tracer *tracer, const bool *is_idle, uint32_t cnt, tracer_pool_fn fn,
+		       void *arg);
+/* Has the probe given up, and if so takes it out. */
+bool tracer__pools_failed(struct tracer *tracer);
+
 /* ---- for agent/unwinder.c: unwind tables in the kernel ---- */
 
 /* Gives the file its number. 0 or -errno. */

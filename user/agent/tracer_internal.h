@@ -8,8 +8,8 @@
 #include "agent/tracer.h"
 #include "unfreed.skel.h"
 
-/* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings) and
- * tracer_reclaim.c (what the dead leave behind). */
+/* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
+ * tracer_pools.c (Python's pools) and tracer_reclaim.c (what the dead leave behind). */
 
 /* The probes of one file; the descriptors in the order of attachment. */
 struct probed_file {
@@ -34,10 +34,23 @@ struct tracer {
 	uint64_t *chunks[UF_MAX_CHUNKS]; /* mapped; NULL: not made yet */
 	int first_chunk_fd;              /* -1: not made yet */
 	struct probed_file files[UF_MAX_FILES];
-	struct probed_file python; /* code_dealloc() of all interpreters */
+	struct probed_file python; /* code_dealloc() of all interpreters, _exit() of their libcs */
+	struct probed_file new_pool; /* their allocate_from_new_pool() */
+	/* NULL until needed: programs for Python's pools over the same maps. */
+	struct unfreed_bpf *pool_skel, *fault_skel;
+	struct uf_pool *pools;
+	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;
 	int cpu_cnt;
 	struct uf_stats *cpu_stats; /* scratch, one a CPU */
 };
+
+/* Before loading: how a program is going to be attached. */
+void tracer__set_attach_type(struct bpf_program *prog, enum attach_mode mode, bool is_session);
+/* Attaches to one place of an interpreter's file, in all targets. 0 or -errno. */
+int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
+			 const struct bpf_program *prog, bool is_return, int fd, uint64_t offset);
+/* Takes the probes of a file out. */
+void tracer__detach(struct probed_file *file);
 
 #endif

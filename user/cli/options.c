@@ -31,6 +31,7 @@
 /* Keys of options without a letter. */
 enum {
 	KEY_FOLLOW = 256,
+	KEY_PER_PROCESS,
 	KEY_PREFIX,
 	KEY_MAX_BLOCKS,
 	KEY_MAX_SITES,
@@ -315,7 +316,7 @@ static const struct option_row table[] = {
 	{ 'p', "pid", "PID[,PID...]", GROUP_TARGET, set_pids,
 	  .help = "these running processes; may be repeated" },
 	{ KEY_FOLLOW, "follow", NULL, GROUP_TARGET, set_true, FIELD(follow),
-	  .help = "child processes too" },
+	  .help = "child processes too, those there already and those to come" },
 	{ KEY_COMM, "comm", "NAME", GROUP_TARGET, set_comm,
 	  .help = "processes of this name, as ps -o comm shows it, also those that start later; "
 		  "may be repeated" },
@@ -334,6 +335,9 @@ static const struct option_row table[] = {
 	  .min = "1", .max = "1000000", .standard = "10", .help = "sites shown" },
 	{ 'S', "sort", "KEY", GROUP_REPORT, set_choice, FIELD(sort), .choice = sort_name,
 	  .standard = "size", .help = "largest first by" },
+	{ KEY_PER_PROCESS, "per-process", NULL, GROUP_REPORT, set_true, FIELD(per_process),
+	  .help = "each process's sites by themselves; otherwise those of processes that run the same "
+		  "executable are one where the code is" },
 	{ 'f', "format", "NAME", GROUP_REPORT, set_format, .choice = format_name,
 	  .standard = "text", .help = "form of the reports" },
 

@@ -235,3 +235,27 @@ int moved_code__find(const struct moved_code *moved, uint64_t start, uint64_t en
 	free(code);
 	return err ? err : parts.cnt;
 }
+
+bool moved_code__function_at(const struct moved_code *moved, uint64_t vaddr,
+			     struct moved_range *vaddrs)
+{
+	const struct cfi_fde *fde = find_fde(moved, vaddr);
+	struct cfa_search cfa;
+
+	if (!fde || fde->start != vaddr)
+		return false;
+	cfa = cfa_at(moved, fde, vaddr);
+	if (!cfa.found || cfa.reg != CFI_RSP || cfa.number != 8)
+		return false;
+	*vaddrs = (struct moved_range){ fde->start, fde->end };
+	return true;
+}
+
+bool moved_code__file_offset(const struct moved_code *moved, uint64_t vaddr, uint64_t *offset)
+{
+	const struct source_segment *seg = unwind_source__find_segment(&moved->source, vaddr);
+
+	if (seg)
+		*offset = vaddr - seg->vaddr + seg->offset;
+	return seg;
+}

@@ -2,6 +2,7 @@
 #ifndef UNFREED_PYTHON_MOVED_CODE_H
 #define UNFREED_PYTHON_MOVED_CODE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -30,5 +31,15 @@ struct moved_range {
  */
 int moved_code__find(const struct moved_code *moved, uint64_t start, uint64_t end,
 		     struct moved_range *parts, int max);
+
+/*
+ * The function that begins at vaddr, as virtual addresses: the range of the FDE that starts there, if
+ * the CFA is rsp + 8 as where a function is entered. False: there is none.
+ */
+bool moved_code__function_at(const struct moved_code *moved, uint64_t vaddr,
+			     struct moved_range *vaddrs);
+
+/* The place in the file of what is at vaddr. False: no segment has it. */
+bool moved_code__file_offset(const struct moved_code *moved, uint64_t vaddr, uint64_t *offset);
 
 #endif

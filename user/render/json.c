@@ -161,11 +161,9 @@ static void put_targets(struct json *json, const struct snapshot *snap)
 	end(json, ']');
 }
 
-static void put_totals(struct json *json, const struct snapshot *snap)
+static void put_totals(struct json *json, const char *name, const struct snapshot_totals *totals)
 {
-	const struct snapshot_totals *totals = &snap->totals;
-
-	begin(json, "totals", '{');
+	begin(json, name, '{');
 	put_uint(json, "live_bytes", totals->live_bytes);
 	put_uint(json, "live_count", totals->live_count);
 	put_uint(json, "alloc_bytes", totals->alloc_bytes);
@@ -230,6 +228,16 @@ static void put_ages(struct json *json, const struct snapshot_site *site)
 	end(json, ']');
 }
 
+static void put_pids(struct json *json, const struct snapshot_site *site)
+{
+	begin(json, "pids", '[');
+	for (uint32_t i = 0; i < site->pid_cnt; i++)
+		put_uint(json, NULL, site->pids[i]);
+	if (!site->pid_cnt)
+		put_uint(json, NULL, site->pid);
+	end(json, ']');
+}
+
 static void put_site(struct json *json, const struct snapshot_site *site)
 {
 	char id[17];
@@ -237,7 +245,9 @@ static void put_site(struct json *json, const struct snapshot_site *site)
 	snprintf(id, sizeof(id), "%016" PRIx64, site->id);
 	begin(json, NULL, '{');
 	put_string(json, "id", id);
-	put_uint(json, "pid", site->pid);
+	put_string(json, "kind", site->kind == SITE_PYMALLOC ? "pymalloc" : "malloc");
+	put_uint_or_null(json, "pid", site->pid, site->pid_cnt <= 1);
+	put_pids(json, site);
 	put_string(json, "comm", site->comm);
 	put_uint(json, "live_bytes", site->live_bytes);
 	put_uint(json, "live_count", site->live_count);
@@ -269,7 +279,8 @@ int render_json(const struct snapshot *snap, FILE *out)
 	put_real(&json, "older_s", snap->older_s, 3);
 	put_bool(&json, "last", snap->is_last);
 	put_targets(&json, snap);
-	put_totals(&json, snap);
+	put_totals(&json, "totals", &snap->totals);
+	put_totals(&json, "pymalloc_totals", &snap->pools);
 	put_coverage(&json, snap);
 	begin(&json, "sites", '[');
 	for (uint32_t i = 0; i < snap->site_cnt; i++)

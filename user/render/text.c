@@ -10,6 +10,7 @@
  *	      python 3.11.2: gc 0: 131 collections in 8.1ms (longest 0.4ms), 1: 11 in 1.9ms (longest
  *	      0.3ms), 2: 1 in 2.5ms (longest 2.5ms)     (python targets only, in one line)
  *	live       1.2 MiB in 1,009 blocks at 2 sites
+ *	           of these 48.0 KiB in 3 pools of Python's small objects at 1 site
  *	allocated  2.4 MiB in 2,018 blocks since the start, freed 1.2 MiB in 1,009 blocks
  *	events     3,027; 12 frees of older blocks
  *
@@ -26,6 +27,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "render/application.h"
 #include "render/emit.h"
 #include "render/human.h"
 #include "render/render.h"
@@ -103,6 +105,11 @@ static void put_python(FILE *out, const struct snapshot_python *python)
 	if (!python->gc_enabled)
 		fputs("; automatic ones are off", out);
 	putc('\n', out);
+}
+
+static void put_pools(FILE *out, uint64_t bytes, uint64_t count)
+{
+	fprintf(out, "%s in %s pool%s", BYTES(bytes), COUNT(count), plural(count));
 }
 
 /* " in container web of pod shop/web-1", " of nginx.service" */
@@ -200,6 +207,12 @@ static void put_totals(FILE *out, const struct snapshot *snap)
 	put_blocks(out, totals->live_bytes, totals->live_count);
 	put_age_filter(out, snap);
 	fprintf(out, " at %s site%s\n", COUNT(totals->sites), plural(totals->sites));
+	if (snap->pools.live_count) {
+		fputs("           of these ", out);
+		put_pools(out, snap->pools.live_bytes, snap->pools.live_count);
+		fprintf(out, " of Python's small objects at %s site%s\n",
+			COUNT(snap->pools.sites), plural(snap->pools.sites));
+	}
 	fputs("allocated  ", out);
 	put_blocks(out, totals->alloc_bytes, totals->alloc_count);
 	fputs(" since the start, freed ", out);
@@ -285,31 +298,71 @@ static uint32_t count_interpreter(const struct snapshot_site *site, uint32_t i)
 	return n;
 }
 
-/* Around Python frames the interpreter's own say little, and are many. JSON has them all. */
-static void put_frames(FILE *out, const struct snapshot_site *site)
+/* Of the interpreter's frames below the allocator, the first that says what is allocated. */
+static const char *allocating_function(const struct snapshot_site *site, uint32_t i, uint32_t n)
 {
-	bool has_python = false;
+	static const char *const allocators[] = {
+		"PyMem_", "_PyMem_", "PyObject_Malloc", "_PyObject_Malloc", "PyObject_Calloc",
+		"_PyObject_Calloc", "PyObject_Realloc", "_PyObject_Realloc", "pymalloc_",
+		"allocate_from_new_pool",
+	};
 
-	for (uint32_t i = 0; i < site->frame_cnt; i++)
-		has_python |= site->frames[i].kind == FRAME_PYTHON;
-	for (uint32_t i = 0; i < site->frame_cnt; i++) {
-		uint32_t n = has_python ? count_interpreter(site, i) : 0;
+	for (; n--; i++) {
+		const char *function = site->frames[i].function;
+		bool allocates = !*function;
+
+		for (size_t k = 0; k < sizeof(allocators) / sizeof(allocators[0]); k++)
+			allocates |= !strncmp(function, allocators[k], strlen(allocators[k]));
+		if (!allocates)
+			return function;
+	}
+	return "";
+}
+
+/* n frames from i on in one line. */
+static void put_interpreter(FILE *out, const struct snapshot_site *site, uint32_t i, uint32_t n)
+{
+	const char *function = i ? "" : allocating_function(site, i, n);
+
+	fprintf(out, "    ... %" PRIu32 " frames of the interpreter", n);
+	if (*function) {
+		fputs(": ", out);
+		emit__text(out, function, MAX_FUNCTION);
+	}
+	putc('\n', out);
+}
+
+/*
+ * Around Python frames the interpreter's own say little, and are many; so are the framework's and
+ * the server's that called the application. JSON has them all.
+ */
+static void put_frames(FILE *out, const struct snapshot_site *site, const struct application *app)
+{
+	uint32_t cnt = app->is_known ? app->outermost + 1 : site->frame_cnt;
+
+	if (cnt + 1 >= site->frame_cnt)
+		cnt = site->frame_cnt;
+	for (uint32_t i = 0; i < cnt; i++) {
+		uint32_t n = app->has_python ? count_interpreter(site, i) : 0;
 
 		if (n < 2) {
 			put_frame(out, &site->frames[i], i);
 			continue;
 		}
-		fprintf(out, "    ... %" PRIu32 " frames of the interpreter\n", n);
+		put_interpreter(out, site, i, n);
 		i += n - 1;
 	}
+	if (cnt < site->frame_cnt)
+		fprintf(out, "    ... %" PRIu32 " frames of libraries and the interpreter\n",
+			site->frame_cnt - cnt);
 }
 
-static void put_stack(FILE *out, const struct snapshot_site *site)
+static void put_stack(FILE *out, const struct snapshot_site *site, const struct application *app)
 {
 	uint32_t cnt = site->frames ? site->frame_cnt : 0;
 
 	if (cnt)
-		put_frames(out, site);
+		put_frames(out, site, app);
 	if (!cnt)
 		fputs("    (no stack)\n", out);
 	if (!*site->stack_end || (cnt && strcmp(site->stack_end, "complete") == 0))
@@ -335,19 +388,33 @@ static void put_verdict(FILE *out, const struct snapshot_site *site)
 static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
 {
 	const struct snapshot_site *site = &snap->sites[index];
+	const struct application app = application__find(site);
 
 	fprintf(out, "\n%2" PRIu32 ". ", index + 1);
-	put_blocks(out, site->live_bytes, site->live_count);
-	fprintf(out, " (%s)  pid %" PRIu32 " ",
-		human__share(site->live_bytes, snap->totals.live_bytes).text, site->pid);
+	if (site->kind == SITE_PYMALLOC)
+		put_pools(out, site->live_bytes, site->live_count);
+	else
+		put_blocks(out, site->live_bytes, site->live_count);
+	fprintf(out, " (%s)%s  ", human__share(site->live_bytes, snap->totals.live_bytes).text,
+		site->kind == SITE_PYMALLOC ? " [pymalloc]" : "");
+	if (site->pid_cnt > 1)
+		fprintf(out, "%s processes ", COUNT(site->pid_cnt));
+	else
+		fprintf(out, "pid %" PRIu32 " ", site->pid);
 	emit__text(out, site->comm, MAX_NAME);
+	if (app.has_python) {
+		fputs("\n    in ", out);
+		put_function(out, &site->frames[app.innermost]);
+		putc(' ', out);
+		put_place(out, &site->frames[app.innermost]);
+	}
 	fprintf(out, "\n    oldest %s", DURATION(site->oldest_s));
 	if (!isnan(site->growth_bytes_per_s))
 		fprintf(out, ", growth %s", human__rate(site->growth_bytes_per_s).text);
 	fprintf(out, "; %s allocated, %s freed\n", COUNT(site->alloc_count),
 		COUNT(site->free_count));
 	put_verdict(out, site);
-	put_stack(out, site);
+	put_stack(out, site, &app);
 }
 
 /* Says what was attached and seen: "no leak" and "saw nothing" must not look alike. */

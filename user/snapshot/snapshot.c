@@ -155,21 +155,25 @@ static bool site__is_live(const struct snapshot_site *site)
 	return site->live_count || site->live_bytes;
 }
 
+static void add_to_totals(struct snapshot_totals *totals, const struct snapshot_site *site)
+{
+	totals->live_bytes += site->live_bytes;
+	totals->live_count += site->live_count;
+	totals->alloc_bytes += site->alloc_bytes;
+	totals->alloc_count += site->alloc_count;
+	totals->free_bytes += site->free_bytes;
+	totals->free_count += site->free_count;
+	totals->sites += site__is_live(site);
+}
+
 void snapshot__sum(struct snapshot *snap)
 {
-	struct snapshot_totals *totals = &snap->totals;
-
-	*totals = (struct snapshot_totals){ 0 };
+	snap->totals = (struct snapshot_totals){ 0 };
+	snap->pools = (struct snapshot_totals){ 0 };
 	for (uint32_t i = 0; i < snap->site_cnt; i++) {
-		const struct snapshot_site *site = &snap->sites[i];
-
-		totals->live_bytes += site->live_bytes;
-		totals->live_count += site->live_count;
-		totals->alloc_bytes += site->alloc_bytes;
-		totals->alloc_count += site->alloc_count;
-		totals->free_bytes += site->free_bytes;
-		totals->free_count += site->free_count;
-		totals->sites += site__is_live(site);
+		add_to_totals(&snap->totals, &snap->sites[i]);
+		if (snap->sites[i].kind == SITE_PYMALLOC)
+			add_to_totals(&snap->pools, &snap->sites[i]);
 	}
 }
 

@@ -18,6 +18,11 @@
 
 enum snapshot_frame_kind { FRAME_NATIVE, FRAME_PYTHON, FRAME_KERNEL };
 
+enum snapshot_site_kind {
+	SITE_MALLOC,   /* blocks of the allocator's functions */
+	SITE_PYMALLOC, /* CPython's pools of small objects */
+};
+
 /* Strings are never NULL: unknown is "". */
 struct snapshot_frame {
 	enum snapshot_frame_kind kind;
@@ -40,8 +45,11 @@ struct snapshot_age {
 };
 
 struct snapshot_site {
-	uint64_t id;          /* of the stack; the same in every report of a process's life */
-	uint32_t pid;
+	uint64_t id;          /* of the place in the program: see snapshot/site_id.h */
+	enum snapshot_site_kind kind;
+	uint32_t pid;         /* its process; of several (pid_cnt > 1) one that has something live */
+	uint32_t *pids;       /* ascending, all that have something live; see snapshot/services.h */
+	uint32_t pid_cnt;     /* 0: not joined, pid says it all */
 	const char *comm;
 	uint64_t live_bytes;  /* with --older: only blocks at least that old */
 	uint64_t live_count;
@@ -130,6 +138,7 @@ struct snapshot {
 	struct snapshot_site *sites;
 	uint32_t site_cnt;    /* sites still listed */
 	struct snapshot_totals totals;
+	struct snapshot_totals pools; /* the part of totals that sites of kind SITE_PYMALLOC have */
 	struct snapshot_loss *losses;
 	uint32_t loss_cnt;
 	struct snapshot_cost cost;

@@ -33,16 +33,36 @@ bool proc_info__exists(pid_t pid)
 	return tgid == pid;
 }
 
-/* Kernel threads have no executable; the link of one that we may not read fails differently. */
-static bool is_kernel_thread(pid_t pid)
+bool proc_info__is_kernel_thread(pid_t pid)
 {
 	char path[64], byte;
 
+	/* They have no executable; the link of one that we may not read fails differently. */
 	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
 	return readlink(path, &byte, 1) < 0 && errno == ENOENT;
 }
 
-int proc_info__for_each(void (*fn)(void *arg, pid_t pid), void *arg)
+/* -1: not a process, or a zombie. "4242 (name) S 4241 ...": the name may have anything in it, parentheses and newlines too. */
+static pid_t parent_of(pid_t pid)
+{
+	FILE *file = open_proc(pid, "stat");
+	char text[256], *rest;
+	size_t n;
+	int parent = -1;
+	char state;
+
+	if (!file)
+		return -1;
+	n = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[n] = 0;
+	rest = strrchr(text, ')');
+	if (!rest || sscanf(rest, ") %c %d", &state, &parent) != 2 || state == 'Z' || state == 'X')
+		return -1;
+	return parent;
+}
+
+int proc_info__for_each(proc_info_fn fn, void *arg)
 {
 	DIR *proc = opendir("/proc");
 	const struct dirent *entry;
@@ -50,11 +70,13 @@ int proc_info__for_each(void (*fn)(void *arg, pid_t pid), void *arg)
 	if (!proc)
 		return -errno;
 	while ((entry = readdir(proc))) {
-		char *end;
-		long pid = strtol(entry->d_name, &end, 10);
+		pid_t pid = atoi(entry->d_name), parent;
 
-		if (pid > 0 && !*end && !is_kernel_thread(pid))
-			fn(arg, pid);
+		if (pid <= 0)
+			continue;
+		parent = parent_of(pid);
+		if (parent >= 0)
+			fn(arg, pid, parent);
 	}
 	closedir(proc);
 	return 0;

@@ -12,9 +12,11 @@
 
 /* Does the process exist (as a process, not as a thread of one)? */
 bool proc_info__exists(pid_t pid);
-/* Calls fn for every process; one that has no address space of its own making (a kernel thread) is
- * left out. 0 or -errno: /proc cannot be read. */
-int proc_info__for_each(void (*fn)(void *arg, pid_t pid), void *arg);
+/* Has it no program? */
+bool proc_info__is_kernel_thread(pid_t pid);
+/* Calls fn for each process there is (zombies are none), with its parent's pid. 0 or -errno. */
+typedef void (*proc_info_fn)(void *arg, pid_t pid, pid_t parent);
+int proc_info__for_each(proc_info_fn fn, void *arg);
 /* The executable's path, "" if unknown. Returns buf. */
 const char *proc_info__exe(pid_t pid, char *buf, size_t size);
 /* Its cgroup's path: of the unified hierarchy, else of the first one with a name. "" if unknown. */

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#ifndef UNFREED_AGENT_POOLS_H
+#define UNFREED_AGENT_POOLS_H
+
+#include "contract.h"
+
+/*
+ * The pools of CPython's small objects that the probes saw opened (bpf/pool.bpf.h). Nobody is called
+ * when a pool is closed; so before a report the header of each is read from the process's memory,
+ * and a pool that is empty, unmapped or no pool any more leaves its site.
+ *
+ * The process runs on meanwhile. A pool is taken from its tenant only if it is still the tenant that
+ * was there before the header was read: if it was opened again since, it has another. A pool that is
+ * being opened right now was empty before, and gets its tenant when that is done.
+ */
+
+struct pools;
+struct tracees;
+struct tracer;
+
+/* Borrowed. NULL with errno ENOMEM. */
+struct pools *pools__new(struct tracer *tracer, const struct tracees *tracees);
+/* Takes NULL. */
+void pools__free(struct pools *pools);
+
+/*
+ * Looks at every pool of the processes that run. What an ended process had is as it was last seen.
+ * 0, or -ENOTRECOVERABLE once if the probe was not where it should have been and was taken out.
+ */
+int pools__look(struct pools *pools);
+/* Gives back the pools of an image that is gone. */
+void pools__forget(struct pools *pools, uf_image_id image);
+
+#endif

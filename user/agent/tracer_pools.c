@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/tracer_internal.h"
+
+struct uf_pool *tracer__pools(const struct tracer *tracer, uint32_t *cnt)
+{
+	*cnt = __atomic_load_n(&tracer->skel->bss->next_pool, __ATOMIC_ACQUIRE);
+	if (*cnt > UF_MAX_POOLS)
+		*cnt = UF_MAX_POOLS;
+	return tracer->pools;
+}
+
+static struct uf_block_key key_of(const struct uf_pool *pool)
+{
+	return (struct uf_block_key){.address = pool->address, .image = pool->image};
+}
+
+int tracer__free_pools(struct tracer *tracer, const bool *is_idle, uint32_t cnt, tracer_pool_fn fn,
+		       void *arg)
+{
+	int index = bpf_map__fd(tracer->skel->maps.pool_index), err;
+	int spares = bpf_map__fd(tracer->skel->maps.pool_spares);
+
+	/* As sites and stacks are (tracer_reclaim.c): unlinked, then everybody is waited for. */
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct uf_block_key key = key_of(&tracer->pools[i]);
+
+		if (is_idle[i])
+			bpf_map_delete_elem(index, &key);
+	}
+	err = tracer__synchronize(tracer);
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct uf_pool *pool = &tracer->pools[i];
+		struct uf_block_key key = key_of(pool);
+
+		if (!is_idle[i])
+			continue;
+		if (err || __atomic_load_n(&pool->tenant, __ATOMIC_ACQUIRE)) {
+			if (!bpf_map_update_elem(index, &key, &i, BPF_NOEXIST))
+				continue;
+			fn(arg, pool);
+		}
+		memset(pool, 0, sizeof(*pool));
+		bpf_map_update_elem(spares, NULL, &i, BPF_ANY);
+	}
+	return err;
+}
+
+/* Gives the maps of one object to another that is not loaded yet. */
+static int share_maps(struct bpf_object *from, struct bpf_object *to)
+{
+	struct bpf_map *map;
+	int err = 0;
+
+	bpf_object__for_each_map(map, to)
+	{
+		struct bpf_map *shared = bpf_object__find_map_by_name(from, bpf_map__name(map));
+
+		if (!err)
+			err = shared ? bpf_map__reuse_fd(map, bpf_map__fd(shared)) : -ENOENT;
+	}
+	return err;
+}
+
+/* Loads the programs that are marked, over the same maps. Frees skel on failure. 0 or -errno. */
+static int load_marked(struct tracer *tracer, struct unfreed_bpf *skel)
+{
+	int err = share_maps(tracer->skel->obj, skel->obj);
+
+	if (!err)
+		err = unfreed_bpf__load(skel);
+	if (err)
+		unfreed_bpf__destroy(skel);
+	return err;
+}
+
+/*
+ * Programs cannot be added to a loaded object, and these would cost everybody who traces no Python
+ * a good part more to load: so they are loaded by themselves. NULL with errno.
+ */
+static struct unfreed_bpf *open_again(void)
+{
+	struct unfreed_bpf *skel = unfreed_bpf__open();
+	struct bpf_program *program;
+
+	if (skel)
+		bpf_object__for_each_program(program, skel->obj)
+			bpf_program__set_autoload(program, false);
+	return skel;
+}
+
+static struct bpf_program *new_pool_program(const struct tracer *tracer, struct unfreed_bpf *skel)
+{
+	return tracer->mode == ATTACH_SESSION ? skel->progs.pool_session : skel->progs.pool_exit;
+}
+
+int tracer__load_pools(struct tracer *tracer)
+{
+	struct bpf_program *program;
+	struct unfreed_bpf *skel;
+	int err;
+
+	if (tracer->pool_skel)
+		return 0;
+	skel = open_again();
+	if (!skel)
+		return -errno;
+	program = new_pool_program(tracer, skel);
+	bpf_program__set_autoload(program, true);
+	tracer__set_attach_type(program, tracer->mode, tracer->mode == ATTACH_SESSION);
+	bpf_program__set_autoload(skel->progs.pools_at_exit, true);
+	tracer__set_attach_type(skel->progs.pools_at_exit, tracer->mode, false);
+	err = load_marked(tracer, skel);
+	if (!err)
+		tracer->pool_skel = skel;
+	return err;
+}
+
+int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset)
+{
+	int err = tracer__load_pools(tracer);
+
+	if (err)
+		return err;
+	return tracer__attach_place(tracer, &tracer->new_pool,
+				    new_pool_program(tracer, tracer->pool_skel),
+				    tracer->mode != ATTACH_SESSION, fd, offset);
+}
+
+int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset)
+{
+	int err = tracer__load_pools(tracer);
+
+	if (err)
+		return err;
+	return tracer__attach_place(tracer, &tracer->python, tracer->pool_skel->progs.pools_at_exit,
+				    false, fd, offset);
+}
+
+int tracer__attach_pool_fault(struct tracer *tracer)
+{
+	struct unfreed_bpf *skel;
+	int err;
+
+	if (tracer->fault_skel)
+		return 0;
+	skel = open_again();
+	if (!skel)
+		return -errno;
+	bpf_program__set_autoload(skel->progs.pool_fault, true);
+	err = load_marked(tracer, skel);
+	if (err)
+		return err;
+	skel->links.pool_fault = bpf_program__attach(skel->progs.pool_fault);
+	if (!skel->links.pool_fault) {
+		err = -errno;
+		unfreed_bpf__destroy(skel);
+		return err;
+	}
+	tracer->fault_skel = skel;
+	return 0;
+}
+
+bool tracer__pools_failed(struct tracer *tracer)
+{
+	if (!tracer->new_pool.link_cnt ||
+	    !__atomic_load_n(&tracer->skel->bss->pools_are_off, __ATOMIC_ACQUIRE))
+		return false;
+	tracer__detach(&tracer->new_pool);
+	return true;
+}
