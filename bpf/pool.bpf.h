@@ -237,8 +237,8 @@ static long look_at_pool(void *map, struct uf_block_key *key, __u32 *index, stru
 }
 
 /*
- * At _exit(): the last moment at which the pools of a process that ends in good order can be looked
- * at. The interpreter has freed what it frees by then, and nobody has seen it.
+ * At _exit(): the last moment at which the pools of a process that ends in good order can be
+ * looked at. The interpreter has freed what it frees by then, and nobody has seen it.
  */
 SEC("uprobe")
 int pools_at_exit(struct pt_regs *ctx)

@@ -205,8 +205,8 @@ static int find_exit(const struct elf_symbol *symbol, void *arg)
 }
 
 /*
- * Without it, what an ended process had is as of the last report. The libc has an allocator, too: once
- * that is probed it is known. False: to be tried again.
+ * Without it, what an ended process had is as of the last report. The libc has an allocator, too:
+ * once that is probed it is known. False: to be tried again.
  */
 static bool watch_exit(struct pythons *pythons, pid_t pid)
 {

@@ -80,8 +80,8 @@ static int load_marked(struct tracer *tracer, struct unfreed_bpf *skel)
 }
 
 /*
- * Programs cannot be added to a loaded object, and these would cost everybody who traces no Python
- * a good part more to load: so they are loaded by themselves. NULL with errno.
+ * Programs cannot be added to a loaded object, and these would cost everybody who traces no
+ * Python a good part more to load: so they are loaded by themselves. NULL with errno.
  */
 static struct unfreed_bpf *open_again(void)
 {
