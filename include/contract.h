@@ -43,6 +43,7 @@ enum uf_func {
 #define UF_EPOCH_RING_GUARD 64 /* of those, left alone: to be cleared before new epochs use them */
 #define UF_MAX_HEIRS   64  /* living forked children that may inherit a process's blocks */
 #define UF_MAX_LINEAGE 16  /* ancestors searched for an inherited block */
+#define UF_MAX_POOL_FILES 16 /* interpreters whose function that opens pools is probed; power of two */
 #define UF_MAX_POOLS   (1u << 17) /* Python's pools at a time: 2 GiB of 16 KiB ones */
 
 /*

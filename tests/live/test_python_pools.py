@@ -180,7 +180,7 @@ class PythonPools(harness.LiveTest):
         self.assertEqual(report["pymalloc_totals"]["alloc_count"], 0)
         # The probe gives up before it has cost much, and is taken out.
         self.assertLess(abs(report["losses"]["pool_unsound"] - 65), 8)
-        self.assertIn("small objects are not traced from here on", result.stderr)
+        self.assertIn("small objects of a Python are not traced from here on", result.stderr)
         victim.go("DONE clear")
 
     def test_without_pools_there_are_none(self):

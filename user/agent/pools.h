@@ -24,8 +24,8 @@ struct pools *pools__new(struct tracer *tracer, const struct tracees *tracees);
 void pools__free(struct pools *pools);
 
 /*
- * Looks at every pool of the processes that run. What an ended process had is as it was last
- * seen. 0, or -ENOTRECOVERABLE once if the probe was not where it should have been and was taken
+ * Looks at every pool of the processes that run. (The probes look at those of one that
+ * ends by _exit().) 0, or -ENOTRECOVERABLE once if the probe was not where it should have been and was taken
  * out.
  */
 int pools__look(struct pools *pools);

@@ -182,9 +182,9 @@ static int probe_new_pool(struct pythons *pythons, pid_t pid, const struct mappi
 	err = get_bias(image, mapping, &bias)
 		      ? new_pool__find(image, mapping->file->fd, &mem, bias, &new_pool)
 		      : -ENOENT;
-	for (uint32_t i = 0; !err && i < new_pool.cnt; i++)
-		err = tracer__attach_new_pool(pythons->tracer, mapping->file->fd,
-					      new_pool.offsets[i]);
+	if (!err)
+		err = tracer__attach_new_pool(pythons->tracer, mapping->file->fd, new_pool.offsets,
+					      new_pool.cnt);
 	elf_image__free(image);
 	return err;
 }
