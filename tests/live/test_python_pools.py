@@ -161,6 +161,7 @@ class PythonPools(harness.LiveTest):
         kept, = victim.go("DONE keep")
         report = tool.fresh_report()
         self.assertIn("page faults", report["targets"][0]["note"])
+        self.assertEqual(report["targets"][0]["python"]["frames"], "ok")
         self.assert_kept(report, kept)
         self.assert_empty(report, "churn")
         victim.go("DONE churn")

@@ -248,12 +248,12 @@ static void watch_pools(struct pythons *pythons, struct tracee *tracee,
 	}
 	err = file->pool_probe_err ? tracer__attach_pool_fault(pythons->tracer) : 0;
 	if (err)
-		snprintf(tracee->python_note, sizeof(tracee->python_note),
+		snprintf(tracee->pool_note, sizeof(tracee->pool_note),
 			 "Python's objects of up to 512 bytes are not traced: %s",
 			 file->pool_probe_err == -ENOENT ? "the function that opens pools is not found"
 							 : strerror(-file->pool_probe_err));
 	else if (file->pool_probe_err)
-		snprintf(tracee->python_note, sizeof(tracee->python_note),
+		snprintf(tracee->pool_note, sizeof(tracee->pool_note),
 			 "Python's objects of up to 512 bytes are seen by page faults: only in memory "
 			 "that was not used before");
 	tracee->python_wants_exit = !err;
