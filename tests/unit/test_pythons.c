@@ -51,7 +51,7 @@ static struct python_place place_at(const struct pythons *pythons, uint32_t unit
 
 START_TEST(frame_that_has_not_begun_is_at_its_definition)
 {
-	struct pythons *pythons = pythons__new(NULL, NULL);
+	struct pythons *pythons = pythons__new(NULL, NULL, NULL, NULL);
 
 	add_code(pythons, IMAGE, 100, "serve");
 	ck_assert_uint_eq(place_at(pythons, UF_PYTHON_AT_START, 100).line, 40);
@@ -65,7 +65,7 @@ END_TEST
 
 START_TEST(code_is_the_one_of_the_stacks_time_and_image)
 {
-	struct pythons *pythons = pythons__new(NULL, NULL);
+	struct pythons *pythons = pythons__new(NULL, NULL, NULL, NULL);
 
 	add_code(pythons, IMAGE, 100, "first");
 	add_code(pythons, IMAGE, 200, "second");
