@@ -115,7 +115,7 @@ class Runc(harness.LiveTest):
         time.sleep(0.2)  # the unwind tables of a program that was not there before
         later.go("DONE a")
         report = tool.last_report()
-        self.assertEqual({one["container"] for one in report["targets"]}, {self.name})
+        self.assertEqual({one["container"] for one in report["targets"]}, {self.name}, report["targets"])
         batches = sorted(one["pid"] for one in report["targets"] if one["comm"] == "batches")
         self.assertEqual((len(batches), pid in batches, outside.pid in batches),
                          (2, True, False))

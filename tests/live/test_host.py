@@ -46,7 +46,7 @@ class Host(harness.LiveTest):
 
     def test_processes_from_before_and_from_later(self):
         before = self.leaky()
-        tool = self.start()
+        tool = self.start("--per-process")
         later = self.leaky()
         before.go("DONE leaks")
         later.go("DONE leaks")
@@ -57,7 +57,7 @@ class Host(harness.LiveTest):
         self.assertEqual([one for one in report["targets"] if one["comm"] == "kthreadd"], [])
 
     def test_a_forked_child_has_only_its_own(self):
-        tool = self.start()
+        tool = self.start("--per-process")
         victim = harness.Victim("forks", "fork")
         self.addCleanup(victim.proc.kill)
         victim.go("DONE shared")
@@ -72,7 +72,7 @@ class Host(harness.LiveTest):
 
     def test_a_name(self):
         before = self.leaky()
-        tool = self.start("--comm", "sites")
+        tool = self.start("--per-process", "--comm", "sites")
         later = self.leaky()
         other = harness.Victim("reallocs")
         self.addCleanup(other.proc.kill)
@@ -94,7 +94,7 @@ class Host(harness.LiveTest):
         before, outside = self.leaky(), self.leaky()
         with open(os.path.join(group, "cgroup.procs"), "w", encoding="ascii") as procs:
             procs.write(str(before.pid))
-        tool = self.start("--cgroup", group)
+        tool = self.start("--per-process", "--cgroup", group)
         # A shell that enters the group and then executes the victim.
         script = os.path.join(self.new_folder(), "enter")
         with open(script, "w", encoding="ascii") as text:
@@ -124,7 +124,7 @@ class Host(harness.LiveTest):
 
     def start(self, *args):
         """The tool on the whole host, attached."""
-        tool = harness.Unfreed(*args)
+        tool = harness.Unfreed("--per-process", *args)
         self.addCleanup(tool.release)
         return tool.wait_attached()
 
@@ -161,7 +161,7 @@ class Host(harness.LiveTest):
     def test_containers_that_share_a_layer(self):
         first, second, third = self.mount_roots(("first", "second", "third"))
         before = self.in_root(first)
-        tool = self.start("-v")
+        tool = self.start("-v", "--per-process")
         later, last = self.in_root(second), self.in_root(third)
         for victim in (before, later, last):
             victim.go("DONE leaks")
@@ -173,7 +173,7 @@ class Host(harness.LiveTest):
         self.assertEqual(len([line for line in probed if ": /lib/" in line]), 1, probed)
 
     def test_a_container_that_comes_later_with_a_libc_of_its_own(self):
-        tool = self.start()
+        tool = self.start("--per-process")
         root, = self.mount_roots(("root",))
         victim = self.in_root(root)
         time.sleep(TABLE_S)
@@ -181,7 +181,7 @@ class Host(harness.LiveTest):
         self.check_leaks(tool.last_report(), victim.pid)
 
     def test_short_processes_leave_nothing(self):
-        tool = harness.Unfreed(interval="500ms")
+        tool = harness.Unfreed("--per-process", interval="500ms")
         self.addCleanup(tool.release)
         tool.wait_attached()
         victim = self.leaky()

@@ -128,11 +128,14 @@ static struct tracee **pid_bucket(const struct tracees *tracees, pid_t pid)
 
 void tracee__inherit(struct tracee *tracee, const struct tracee *parent)
 {
+	/* Without an executable it was ending, and its cgroups were not to be relied on. */
+	bool is_placed = *tracee->exe && *tracee->cgroup;
+
 	if (!tracee->comm[0])
 		memcpy(tracee->comm, parent->comm, sizeof(tracee->comm));
 	if (!*tracee->exe)
 		set_text(&tracee->exe, parent->exe);
-	if (*tracee->cgroup)
+	if (is_placed)
 		return;
 	set_text(&tracee->cgroup, parent->cgroup);
 	set_text(&tracee->container, parent->container);
