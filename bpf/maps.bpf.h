@@ -119,8 +119,8 @@ struct {
 } processes SEC(".maps");
 
 /*
- * Pools by pool index: entered by the probe that sees a pool opened and by fork, read and emptied by
- * user space, which also gives unused ones back.
+ * Pools by pool index: entered by the probe that sees a pool opened and by fork, read and emptied
+ * by user space, which also gives unused ones back.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -114,20 +114,28 @@ __noinline int pool_open(struct uf_block_key *at, struct uf_block *opened, __u32
 
 #define MAX_UNSOUND_POOLS 64
 
-__u32 unsound_pool_cnt;
-__u32 pools_are_off; /* the probe is not where it should be: user space takes it out */
+/* By file, which the cookie tells. */
+__u32 unsound_pool_cnt[UF_MAX_POOL_FILES];
+__u32 pools_are_off[UF_MAX_POOL_FILES]; /* the probe is not where it should be: user space takes it out */
 
-/* True if the return must be seen. */
-static __always_inline bool pool_enter(void)
+static __always_inline __u32 pool_file(struct pt_regs *ctx)
 {
-	return !*(volatile __u32 *)&pools_are_off && current_process();
+	return bpf_get_attach_cookie(ctx) & (UF_MAX_POOL_FILES - 1);
 }
 
-static __always_inline void pool_is_unsound(void)
+/* True if the return must be seen. */
+static __always_inline bool pool_enter(struct pt_regs *ctx)
 {
+	return !*(volatile __u32 *)&pools_are_off[pool_file(ctx)] && current_process();
+}
+
+static __always_inline void pool_is_unsound(struct pt_regs *ctx)
+{
+	__u32 file = pool_file(ctx);
+
 	loss_add(POOL_UNSOUND, 1);
-	if (__sync_fetch_and_add(&unsound_pool_cnt, 1) >= MAX_UNSOUND_POOLS)
-		pools_are_off = 1;
+	if (__sync_fetch_and_add(&unsound_pool_cnt[file], 1) >= MAX_UNSOUND_POOLS)
+		pools_are_off[file] = 1;
 }
 
 static __noinline int pool_return(struct pt_regs *ctx)
@@ -139,7 +147,7 @@ static __noinline int pool_return(struct pt_regs *ctx)
 	struct uf_block block = {};
 	int size_class;
 
-	if (!result || !pool_enter())
+	if (!result || !pool_enter(ctx))
 		return 0;
 	process = current_process();
 	if (!process)
@@ -153,7 +161,7 @@ static __noinline int pool_return(struct pt_regs *ctx)
 		size_class = pool_class_if_new(result, 4096);
 	}
 	if (size_class < 0) {
-		pool_is_unsound();
+		pool_is_unsound(ctx);
 		return 0;
 	}
 	key.address = result & -block.size_bytes;
@@ -180,7 +188,7 @@ int pool_session(struct pt_regs *ctx)
 		pool_return(ctx);
 		return 0;
 	}
-	return !pool_enter();
+	return !pool_enter(ctx);
 }
 
 SEC("uretprobe")
@@ -237,8 +245,8 @@ static long look_at_pool(void *map, struct uf_block_key *key, __u32 *index, stru
 }
 
 /*
- * At _exit(): the last moment at which the pools of a process that ends in good order can be looked
- * at. The interpreter has freed what it frees by then, and nobody has seen it.
+ * At _exit(): the last moment at which the pools of a process that ends in good order can be
+ * looked at. The interpreter has freed what it frees by then, and nobody has seen it.
  */
 SEC("uprobe")
 int pools_at_exit(struct pt_regs *ctx)

@@ -3,15 +3,15 @@
 #define UNFREED_POOL_FAULT_BPF_H
 
 /*
- * Pools of an interpreter whose function that opens them could not be found (bpf/pool.bpf.h): CPython
- * 3.8 has none, and not every build can be decoded.
+ * Pools of an interpreter whose function that opens them could not be found (bpf/pool.bpf.h):
+ * CPython 3.8 has none, and not every build can be decoded.
  *
- * The first thing that is written into a fresh pool is its header, by the interpreter's own code, and
- * where the memory is fresh that is a page fault: of a write, of a page that is not there, at the
- * start of a pool. So is many another write. Whether it was a pool can only be seen afterwards: a
- * thread's fault is kept until its next one, and counts if there is the header of a pool by then.
- * A pool that is opened again in memory that is there already is not seen; that it was, shows if it
- * has blocks of another size then.
+ * The first thing that is written into a fresh pool is its header, by the interpreter's own code,
+ * and where the memory is fresh that is a page fault: of a write, of a page that is not there, at
+ * the start of a pool. So is many another write. Whether it was a pool can only be seen
+ * afterwards: a thread's fault is kept until its next one, and counts if there is the header of a
+ * pool by then. A pool that is opened again in memory that is there already is not seen; that it
+ * was, shows if it has blocks of another size then.
  *
  * Loaded only when it is needed: every page fault of the machine comes this way.
  */

@@ -40,10 +40,11 @@ enum uf_func {
 #define UF_MAX_FRAMES  127 /* as the kernel's own PERF_MAX_STACK_DEPTH */
 #define UF_MAX_COHORTS 64  /* age buckets a site has; power of two */
 #define UF_EPOCH_RING  65536 /* epochs told apart; older blocks are all "oldest". Power of two */
-#define UF_EPOCH_RING_GUARD 64 /* of those, left alone: user space clears entries before new epochs use them */
+#define UF_EPOCH_RING_GUARD 64 /* of those, left alone: to be cleared before new epochs use them */
 #define UF_MAX_HEIRS   64  /* living forked children that may inherit a process's blocks */
 #define UF_MAX_LINEAGE 16  /* ancestors searched for an inherited block */
-#define UF_MAX_POOLS   (1u << 17) /* pools of Python's small objects at a time: 2 GiB of 16 KiB ones */
+#define UF_MAX_POOL_FILES 16 /* interpreters whose function that opens pools is probed; power of two */
+#define UF_MAX_POOLS   (1u << 17) /* Python's pools at a time: 2 GiB of 16 KiB ones */
 
 /*
  * An address space's life from fork or exec to exec or exit. A tgid is not
@@ -254,10 +255,10 @@ enum uf_loss {
 };
 
 /*
- * A pool of CPython's small objects: its memory is charged to the site that opened it, which is its
- * tenant until the pool is found empty (user/agent/pools.c) or opened again. Whoever takes the tenant
- * out, atomically, debits its site. Tenants are numbered, so that none is taken for another; the rest
- * is the tenant's and is written before it.
+ * A pool of CPython's small objects: its memory is charged to the site that opened it, which is
+ * its tenant until the pool is found empty (user/agent/pools.c) or opened again. Whoever takes the
+ * tenant out, atomically, debits its site. Tenants are numbered, so that none is taken for another;
+ * the rest is the tenant's and is written before it.
  */
 struct uf_pool {
 	__u64 address;  /* 0: unused */

@@ -75,8 +75,8 @@ struct uf_python {
 	__u8 frame_code_tagged; /* 3.14: low bits of the f_executable reference are tags */
 	__u16 pad[3];
 	struct uf_python_range eval[UF_PYTHON_EVAL_RANGES]; /* unused: 0, 0 */
-	/* Where pools of small objects are seen by page faults: the interpreter's code in the process, 0, 0
-	 * where they are not. */
+	/* Where pools of small objects are seen by page faults: the interpreter's code in the
+	 * process; 0, 0 where they are not. */
 	__u64 fault_code_start, fault_code_end;
 	__u32 fault_pool_bytes;
 	__u32 pad2;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
-"""Goal: memory of Python's small objects, which no allocator function is called for, is shown by the
-line that holds it, in pools, and goes from the report when the pools are empty."""
+"""Goal: memory of Python's small objects, which no allocator function is called for, is shown by
+the line that holds it, in pools, and goes from the report when the pools are empty."""
 
 import os
 import re
@@ -20,8 +20,8 @@ time.sleep(0.5)
 rows = [Row() for _ in range(20011)]
 """
 
-# Changes to CPython's allocate_from_new_pool() that it runs as well with. Pools that were never used
-# are marked by another number, by which the function is not recognised any more:
+# Changes to CPython's allocate_from_new_pool() that it runs as well with. Pools that were never
+# used are marked by another number, by which the function is not recognised any more:
 # movl $0xffff,0x24(%rax).
 MARKS_OTHERWISE = (b"\xc7\x40\x24\xff\xff\0\0", b"\xc7\x40\x24\xfe\xff\0\0")
 # Pools are used up to 12 KiB, which no pool is known to be: lea 0x30(%rax),%rbx; mov $0x4000,%ecx.
@@ -80,7 +80,7 @@ class PythonPools(harness.LiveTest):
                 report = tool.last_report()
                 self.assert_kept(report, kept)
                 self.assert_empty(report, "churn")
-                # Each of its two rounds opened pools for its objects, but for what was free in others.
+                # Each of its two rounds opened pools, but for what was free in others.
                 opened = report["pymalloc_totals"]["alloc_count"]
                 self.assertGreater(opened, 0.98 * (kept + 2 * churned) / POOL)
                 self.assert_no_loss(report)
@@ -143,7 +143,7 @@ class PythonPools(harness.LiveTest):
         self.assertLess(report["pymalloc_totals"]["live_count"], opened / 5)
 
     def changed_victim(self, change):
-        """The victim, at its first gate, run by a copy of the interpreter with one instruction changed."""
+        """The victim, at its first gate, run by an interpreter with one instruction changed."""
         before, after = change
         with open(PYTHON, "rb") as file:
             code = file.read()
@@ -161,6 +161,7 @@ class PythonPools(harness.LiveTest):
         kept, = victim.go("DONE keep")
         report = tool.fresh_report()
         self.assertIn("page faults", report["targets"][0]["note"])
+        self.assertEqual(report["targets"][0]["python"]["frames"], "ok")
         self.assert_kept(report, kept)
         self.assert_empty(report, "churn")
         victim.go("DONE churn")
@@ -180,7 +181,7 @@ class PythonPools(harness.LiveTest):
         self.assertEqual(report["pymalloc_totals"]["alloc_count"], 0)
         # The probe gives up before it has cost much, and is taken out.
         self.assertLess(abs(report["losses"]["pool_unsound"] - 65), 8)
-        self.assertIn("small objects are not traced from here on", result.stderr)
+        self.assertIn("small objects of a Python are not traced from here on", result.stderr)
         victim.go("DONE clear")
 
     def test_without_pools_there_are_none(self):

@@ -251,6 +251,14 @@ static int add_python(const struct collector *collector, struct snapshot *snap,
 	return 0;
 }
 
+/* The one that matters most. */
+static const char *note_of(const struct tracee *tracee)
+{
+	if (tracee->note[0])
+		return tracee->note;
+	return tracee->python_note[0] ? tracee->python_note : tracee->pool_note;
+}
+
 static int add_targets(const struct collector *collector, struct snapshot *snap)
 {
 	for (struct tracee *tracee = tracees__first(collector->tracees); tracee;
@@ -273,7 +281,7 @@ static int add_targets(const struct collector *collector, struct snapshot *snap)
 		target->pod = snapshot__strdup(snap, tracee->pod);
 		target->pod_namespace = snapshot__strdup(snap, tracee->pod_namespace);
 		target->unit = snapshot__strdup(snap, tracee->unit);
-		target->note = snapshot__strdup(snap, tracee->note[0] ? tracee->note : tracee->python_note);
+		target->note = snapshot__strdup(snap, note_of(tracee));
 		target->exited = tracee->has_ended;
 		target->has_rss = !tracee->has_ended &&
 				  proc_info__rss_bytes(tracee->pid, &target->rss_bytes);

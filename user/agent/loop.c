@@ -263,8 +263,8 @@ static void report(struct agent *agent, bool is_last)
 	look_for_lost_exits(agent);
 	take_in(agent);
 	if (pools__look(agent->pools))
-		agent__say(agent, 0, "Python's small objects are not traced from here on: the function "
-			   "that opens pools is not where it was thought to be");
+		agent__say(agent, 0, "small objects of a Python are not traced from here on: the "
+			   "function that opens pools is not where it was thought to be");
 	write_notes(agent);
 	gc_watch__poll(agent->gc_watch, agent->tracees);
 	snap = collector__take(agent->collector, is_last);

@@ -5,13 +5,13 @@
 #include "contract.h"
 
 /*
- * The pools of CPython's small objects that the probes saw opened (bpf/pool.bpf.h). Nobody is called
- * when a pool is closed; so before a report the header of each is read from the process's memory,
- * and a pool that is empty, unmapped or no pool any more leaves its site.
+ * The pools of CPython's small objects that the probes saw opened (bpf/pool.bpf.h). Nobody is
+ * called when a pool is closed; so before a report the header of each is read from the process's
+ * memory, and a pool that is empty, unmapped or no pool any more leaves its site.
  *
- * The process runs on meanwhile. A pool is taken from its tenant only if it is still the tenant that
- * was there before the header was read: if it was opened again since, it has another. A pool that is
- * being opened right now was empty before, and gets its tenant when that is done.
+ * The process runs on meanwhile. A pool is taken from its tenant only if it is still the tenant
+ * that was there before the header was read: if it was opened again since, it has another. A pool
+ * that is being opened right now was empty before, and gets its tenant when that is done.
  */
 
 struct pools;
@@ -24,8 +24,9 @@ struct pools *pools__new(struct tracer *tracer, const struct tracees *tracees);
 void pools__free(struct pools *pools);
 
 /*
- * Looks at every pool of the processes that run. What an ended process had is as it was last seen.
- * 0, or -ENOTRECOVERABLE once if the probe was not where it should have been and was taken out.
+ * Looks at every pool of the processes that run. (The probes look at those of one that
+ * ends by _exit().) 0, or -ENOTRECOVERABLE once if the probe was not where it should have been and was taken
+ * out.
  */
 int pools__look(struct pools *pools);
 /* Gives back the pools of an image that is gone. */

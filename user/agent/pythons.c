@@ -182,9 +182,9 @@ static int probe_new_pool(struct pythons *pythons, pid_t pid, const struct mappi
 	err = get_bias(image, mapping, &bias)
 		      ? new_pool__find(image, mapping->file->fd, &mem, bias, &new_pool)
 		      : -ENOENT;
-	for (uint32_t i = 0; !err && i < new_pool.cnt; i++)
-		err = tracer__attach_new_pool(pythons->tracer, mapping->file->fd,
-					      new_pool.offsets[i]);
+	if (!err)
+		err = tracer__attach_new_pool(pythons->tracer, mapping->file->fd, new_pool.offsets,
+					      new_pool.cnt);
 	elf_image__free(image);
 	return err;
 }
@@ -205,8 +205,8 @@ static int find_exit(const struct elf_symbol *symbol, void *arg)
 }
 
 /*
- * Without it, what an ended process had is as of the last report. The libc has an allocator, too: once
- * that is probed it is known. False: to be tried again.
+ * Without it, what an ended process had is as of the last report. The libc has an allocator, too:
+ * once that is probed it is known. False: to be tried again.
  */
 static bool watch_exit(struct pythons *pythons, pid_t pid)
 {
@@ -248,12 +248,12 @@ static void watch_pools(struct pythons *pythons, struct tracee *tracee,
 	}
 	err = file->pool_probe_err ? tracer__attach_pool_fault(pythons->tracer) : 0;
 	if (err)
-		snprintf(tracee->python_note, sizeof(tracee->python_note),
+		snprintf(tracee->pool_note, sizeof(tracee->pool_note),
 			 "Python's objects of up to 512 bytes are not traced: %s",
 			 file->pool_probe_err == -ENOENT ? "the function that opens pools is not found"
 							 : strerror(-file->pool_probe_err));
 	else if (file->pool_probe_err)
-		snprintf(tracee->python_note, sizeof(tracee->python_note),
+		snprintf(tracee->pool_note, sizeof(tracee->pool_note),
 			 "Python's objects of up to 512 bytes are seen by page faults: only in memory "
 			 "that was not used before");
 	tracee->python_wants_exit = !err;

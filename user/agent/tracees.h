@@ -21,7 +21,8 @@ struct tracee {
 	const char *exe, *cgroup;  /* paths */
 	const char *container, *container_id, *pod, *pod_namespace, *unit; /* see snapshot.h */
 	char note[256];      /* what a reader of the report must know; "" */
-	char python_note[160]; /* why there are no Python frames, or not all pools; "" */
+	char python_note[160]; /* why there are no Python frames; "" */
+	char pool_note[160]; /* why not all pools of its small objects are seen; "" */
 	char python_version[32]; /* "" until an interpreter is found */
 	bool python_is_known;  /* its interpreter was looked for, with a result */
 	bool python_wants_exit; /* its libc's _exit() is to be probed, once it is known */

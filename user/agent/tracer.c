@@ -206,7 +206,8 @@ void tracer__free(struct tracer *tracer)
 	for (uint32_t i = 0; i < tracer->file_cnt; i++)
 		tracer__detach(&tracer->files[i]);
 	tracer__detach(&tracer->python);
-	tracer__detach(&tracer->new_pool);
+	for (uint32_t i = 0; i < tracer->new_pool_cnt; i++)
+		tracer__detach(&tracer->new_pool[i]);
 	if (tracer->pools)
 		munmap(tracer->pools, tracer->pools_size);
 	for (size_t i = 0; i < sizeof(tracer->process_links) / sizeof(tracer->process_links[0]); i++)
@@ -377,10 +378,9 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	return err;
 }
 
-/* A program at places of the file open at fd, in all targets. */
-static int attach_in_file(struct tracer *tracer, struct probed_file *links,
-			  const struct bpf_program *prog, bool is_return, int fd,
-			  const struct uprobe_places *in_file)
+int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
+			   const struct bpf_program *prog, bool is_return, int fd,
+			   const struct uprobe_places *in_file)
 {
 	struct uprobe_places places = *in_file;
 	bool filtered = is_filtered(tracer);
@@ -404,7 +404,7 @@ int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 	const uint64_t cookie = 0;
 	const struct uprobe_places places = {.offsets = &offset, .cookies = &cookie, .cnt = 1};
 
-	return attach_in_file(tracer, links, prog, is_return, fd, &places);
+	return tracer__attach_in_file(tracer, links, prog, is_return, fd, &places);
 }
 
 int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset)
@@ -430,10 +430,11 @@ int tracer__attach_gc(struct tracer *tracer, int fd, const struct gc_places *sta
 	struct probed_file *links = &tracer->python;
 	uint32_t link_cnt = links->link_cnt;
 	/* An end without a beginning does not count, a beginning without an end would be kept. */
-	int err = attach_in_file(tracer, links, tracer->skel->progs.gc_done, false, fd, &done);
+	int err = tracer__attach_in_file(tracer, links, tracer->skel->progs.gc_done, false, fd, &done);
 
 	if (!err)
-		err = attach_in_file(tracer, links, tracer->skel->progs.gc_start, false, fd, &start);
+		err = tracer__attach_in_file(tracer, links, tracer->skel->progs.gc_start, false, fd,
+					     &start);
 	while (err && links->link_cnt > link_cnt)
 		close(links->links[--links->link_cnt]);
 	return err;

@@ -98,15 +98,18 @@ int tracer__attach_gc(struct tracer *tracer, int fd, const struct gc_places *sta
 int tracer__read_gc(const struct tracer *tracer, uf_image_id image, struct uf_python_gc *out);
 /* Loads what tracer__attach_new_pool needs, where a Python is about to run. 0 or -errno. */
 int tracer__load_pools(struct tracer *tracer);
-/* Watches for opened pools: CPython's allocate_from_new_pool() at a file offset, its entry or a place
- * that a return probe may stand at, in all targets. 0 or -errno. */
-int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset);
+/*
+ * Watches for opened pools: CPython's allocate_from_new_pool() in the file open at fd, at its entry
+ * or places that a return probe may stand at, in all targets. Once a file. 0 or -errno; -ENOSPC past
+ * UF_MAX_POOL_FILES.
+ */
+int tracer__attach_new_pool(struct tracer *tracer, int fd, const uint64_t *offsets, uint32_t cnt);
 /* An image's interpreter as the walk knows it. 0, -ENOENT or another -errno. */
 int tracer__get_python(const struct tracer *tracer, uf_image_id image, struct uf_python *python);
 /* Is the code object the one still that was sent last, as far as is known? */
 bool tracer__knows_code(const struct tracer *tracer, uf_image_id image, uint64_t address);
-/* Has pools looked at when a Python calls the function at a file offset, _exit(), in all targets. 0 or
- * -errno. */
+/* Has pools looked at when a Python calls the function at a file offset, _exit(), in all targets.
+ * 0 or -errno. */
 int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset);
 /* Watches for opened pools by page faults, in all images whose uf_python says where. 0 or -errno:
  * -ESRCH where the kernel has no such tracepoint. */
@@ -125,13 +128,13 @@ struct cohorts_shared tracer__cohorts_shared(const struct tracer *tracer);
 struct uf_pool *tracer__pools(const struct tracer *tracer, uint32_t *cnt);
 /*
  * Gives back pools without a tenant, marked in is_idle (one a pool, as many as tracer__pools said).
- * One that gets a tenant meanwhile is kept, or told to fn if there is another of its address by now:
- * then nobody is in it any more. 0 or -errno.
+ * One that gets a tenant meanwhile is kept, or told to fn if there is another of its address by
+ * now: then nobody is in it any more. 0 or -errno.
  */
 typedef void (*tracer_pool_fn)(void *arg, struct uf_pool *pool);
 int tracer__free_pools(struct tracer *tracer, const bool *is_idle, uint32_t cnt, tracer_pool_fn fn,
 		       void *arg);
-/* Has the probe given up, and if so takes it out. */
+/* Has the probe in a file given up? Then it is taken out; true once for each. */
 bool tracer__pools_failed(struct tracer *tracer);
 
 /* ---- for agent/unwinder.c: unwind tables in the kernel ---- */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "agent/tracer.h"
+#include "probe/uprobe_link.h"
 #include "unfreed.skel.h"
 
 /* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
@@ -35,7 +36,8 @@ struct tracer {
 	int first_chunk_fd;              /* -1: not made yet */
 	struct probed_file files[UF_MAX_FILES];
 	struct probed_file python; /* code_dealloc() of all interpreters, _exit() of their libcs */
-	struct probed_file new_pool; /* their allocate_from_new_pool() */
+	struct probed_file new_pool[UF_MAX_POOL_FILES]; /* their allocate_from_new_pool() */
+	uint32_t new_pool_cnt;
 	/* NULL until needed: programs for Python's pools over the same maps. */
 	struct unfreed_bpf *pool_skel, *fault_skel;
 	struct uf_pool *pools;
@@ -50,6 +52,10 @@ void tracer__set_attach_type(struct bpf_program *prog, enum attach_mode mode, bo
 /* Attaches to one place of an interpreter's file, in all targets. 0 or -errno. */
 int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 			 const struct bpf_program *prog, bool is_return, int fd, uint64_t offset);
+/* The same at several places, with cookies; their path and pid are filled in. */
+int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
+			  const struct bpf_program *prog, bool is_return, int fd,
+			  const struct uprobe_places *in_file);
 /* Takes the probes of a file out. */
 void tracer__detach(struct probed_file *file);
 

@@ -80,8 +80,8 @@ static int load_marked(struct tracer *tracer, struct unfreed_bpf *skel)
 }
 
 /*
- * Programs cannot be added to a loaded object, and these would cost everybody who traces no Python
- * a good part more to load: so they are loaded by themselves. NULL with errno.
+ * Programs cannot be added to a loaded object, and these would cost everybody who traces no
+ * Python a good part more to load: so they are loaded by themselves. NULL with errno.
  */
 static struct unfreed_bpf *open_again(void)
 {
@@ -121,15 +121,26 @@ int tracer__load_pools(struct tracer *tracer)
 	return err;
 }
 
-int tracer__attach_new_pool(struct tracer *tracer, int fd, uint64_t offset)
+int tracer__attach_new_pool(struct tracer *tracer, int fd, const uint64_t *offsets, uint32_t cnt)
 {
+	uint64_t cookies[UF_MAX_POOL_FILES];
+	struct uprobe_places places = {.offsets = offsets, .cookies = cookies, .cnt = cnt};
 	int err = tracer__load_pools(tracer);
 
 	if (err)
 		return err;
-	return tracer__attach_place(tracer, &tracer->new_pool,
+	if (tracer->new_pool_cnt == UF_MAX_POOL_FILES || cnt > UF_MAX_POOL_FILES)
+		return -ENOSPC;
+	for (uint32_t i = 0; i < cnt; i++)
+		cookies[i] = tracer->new_pool_cnt;
+	err = tracer__attach_in_file(tracer, &tracer->new_pool[tracer->new_pool_cnt],
 				    new_pool_program(tracer, tracer->pool_skel),
-				    tracer->mode != ATTACH_SESSION, fd, offset);
+				    tracer->mode != ATTACH_SESSION, fd, &places);
+	if (err)
+		tracer__detach(&tracer->new_pool[tracer->new_pool_cnt]);
+	else
+		tracer->new_pool_cnt++;
+	return err;
 }
 
 int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset)
@@ -168,9 +179,16 @@ int tracer__attach_pool_fault(struct tracer *tracer)
 
 bool tracer__pools_failed(struct tracer *tracer)
 {
-	if (!tracer->new_pool.link_cnt ||
-	    !__atomic_load_n(&tracer->skel->bss->pools_are_off, __ATOMIC_ACQUIRE))
-		return false;
-	tracer__detach(&tracer->new_pool);
-	return true;
+	const uint32_t *are_off = tracer->skel->bss->pools_are_off;
+	bool failed = false;
+
+	for (uint32_t i = 0; i < tracer->new_pool_cnt; i++) {
+		struct probed_file *file = &tracer->new_pool[i];
+
+		if (!file->link_cnt || !__atomic_load_n(&are_off[i], __ATOMIC_ACQUIRE))
+			continue;
+		tracer__detach(file);
+		failed = true;
+	}
+	return failed;
 }

@@ -33,8 +33,8 @@ int moved_code__find(const struct moved_code *moved, uint64_t start, uint64_t en
 		     struct moved_range *parts, int max);
 
 /*
- * The function that begins at vaddr, as virtual addresses: the range of the FDE that starts there, if
- * the CFA is rsp + 8 as where a function is entered. False: there is none.
+ * The function that begins at vaddr, as virtual addresses: the range of the FDE that starts
+ * there, if the CFA is rsp + 8 as where a function is entered. False: there is none.
  */
 bool moved_code__function_at(const struct moved_code *moved, uint64_t vaddr,
 			     struct moved_range *vaddrs);

@@ -21,8 +21,8 @@ struct new_pool {
 
 /*
  * Finds it in an interpreter's file. mem and bias: a process that runs it, whose pointers to
- * functions are followed as well; mem may be NULL. Returns 0; -ENOENT: it is not there, or not to be
- * told from others; other errors of reading.
+ * functions are followed as well; mem may be NULL. Returns 0; -ENOENT: it is not there, or not to
+ * be told from others; other errors of reading.
  */
 int new_pool__find(const struct elf_image *img, int fd, const struct python_memory *mem,
 		   uint64_t bias, struct new_pool *out);
