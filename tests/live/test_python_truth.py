@@ -27,10 +27,9 @@ FRAMES_MAX = 100  # of faulthandler
 
 
 def other_pythons():
-    """CPythons in the folder that the environment names: DIR/*/bin/python3, and programs in it."""
-    folder = os.environ.get("UNFREED_PYTHONS")
-    if not folder:
-        return []
+    """CPythons in the folder that the environment names, by default pyenv's: DIR/*/bin/python3, and
+    programs in it."""
+    folder = os.environ.get("UNFREED_PYTHONS", os.path.expanduser("~/.pyenv/versions"))
     inside = glob.glob(os.path.join(folder, "*", "bin", "python3"))
     return sorted(inside + [path for path in glob.glob(os.path.join(folder, "*"))
                             if os.path.isfile(path) and os.access(path, os.X_OK)])
@@ -132,7 +131,7 @@ class Truth(harness.LiveTest):
         """Calls check(python), a subtest each."""
         pythons = other_pythons()
         if not pythons:
-            self.skipTest("UNFREED_PYTHONS names no folder with other Pythons")
+            self.skipTest("no other Pythons: pyenv has none, nor the folder UNFREED_PYTHONS")
         for python in pythons:
             with self.subTest(python=python):
                 if version_of(python) >= (3, 8):
@@ -153,7 +152,7 @@ class OwnFrames(Truth):
         """Traces py_frames.py from its start."""
         result = self.run_command(python, FRAMES)
         report = harness.only_last(result)
-        self.assertEqual(report["targets"][0]["note"], "")
+        self.assertEqual(report["targets"][0]["python"]["frames"], "ok")
         cases = [line.split("\t") for line in result.stdout.splitlines() if line[:1].isdigit()]
         self.assertGreater(len(cases), 15)
         for size, *frames in cases:
@@ -181,7 +180,7 @@ class Dumps(Truth):
         victim = self.start_python(python, DUMPED, args[0], dumps, *args[1:],
                                    preload=harness.program("py_dumps.so"))
         report = self.trace(victim, "DONE")
-        self.assertEqual(report["targets"][0]["note"], "")
+        self.assertEqual(report["targets"][0]["python"]["frames"], "ok")
         self.assert_no_loss(report)
         told, seen = read_dumps(dumps), sum_by_frames(report)
         self.assertGreater(sum(count for count, _ in told.values()), at_least[0])
@@ -263,7 +262,7 @@ class Memory(Truth):
 
     def check(self, report, changes):
         """changes: as py_memory.py prints them."""
-        self.assertEqual(report["targets"][0]["note"], "")
+        self.assertEqual(report["targets"][0]["python"]["frames"], "ok")
         self.assert_no_loss(report)
         told = {(file, line): (count, size) for file, line, count, size in changes}
         seen = collections.defaultdict(lambda: (0, 0))
