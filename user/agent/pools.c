@@ -65,7 +65,7 @@ static void debit(const struct pools *pools, const struct uf_pool *pool, uint64_
 }
 
 /* Takes the pool from that tenant, if it still is its. */
-static void take(const struct pools *pools, struct uf_pool *pool, uint64_t tenant)
+static void take(const struct pools *pools, struct uf_pool *pool, __u64 tenant)
 {
 	/* Another tenant's, unless the exchange succeeds. */
 	uint32_t epoch = __atomic_load_n(&pool->epoch, __ATOMIC_ACQUIRE);
