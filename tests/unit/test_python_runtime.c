@@ -752,93 +752,6 @@ START_TEST(noise_is_not_an_interpreter)
 }
 END_TEST
 
-/* -- versions -- */
-
-/* The version told by an ELF file with these bytes at its end, of which there are size. */
-static uint32_t version_of(const char *bytes, size_t size)
-{
-	static const struct built_func no_function[] = { { .name = "f" } };
-	static struct built_elf built;
-	struct elf_spec spec = { .funcs = no_function, .func_cnt = 1, .tables = BUILT_DYNSYM };
-	struct python_memory mem = { process__read, NULL };
-	struct elf_image *img;
-	uint32_t version;
-	int fd;
-
-	build_elf(&built, &spec);
-	fd = memfd_with(built.bytes, built.size);
-	/* A string that lies across the edge of what is read at a time. */
-	ck_assert_int_eq(pwrite(fd, bytes, size, 65536 - 8), size);
-	img = elf_image__open_fd(fd);
-	ck_assert_ptr_nonnull(img);
-	version = python_version__find(img, &mem, 0);
-	elf_image__free(img);
-	close(fd);
-	return version;
-}
-
-#define VERSION_OF(string) version_of(string, sizeof(string))
-
-START_TEST(versions_before_3_11_are_told_by_strings)
-{
-	ck_assert_uint_eq(VERSION_OF("cpython-310\0" "3.10.13"), 0x030a0df0);
-	ck_assert_uint_eq(VERSION_OF("cpython-38\0" "/opt/python/3.8.2+"), 0x030802f0);
-	ck_assert_uint_eq(VERSION_OF("cpython-39\0" "3.9.0rc2\0" "3.45.1"), 0x030900c2);
-	ck_assert_uint_eq(VERSION_OF("3.10.1b1\0" "xyz\0" "cpython-310"), 0x030a01b1);
-}
-END_TEST
-
-START_TEST(strings_that_are_no_versions_are_not_taken_for_one)
-{
-	ck_assert_uint_eq(VERSION_OF("nothing here"), 0);
-	ck_assert_uint_eq(VERSION_OF("xcpython-310\0" "3.10.13"), 0);
-	ck_assert_uint_eq(VERSION_OF("cpython-310-x86_64-linux-gnu\0" "3.10.13"), 0);
-	ck_assert_uint_eq(VERSION_OF("cpython-310\0" "cpython-39"), 0);
-	/* Only the minor version is certain. */
-	ck_assert_uint_eq(VERSION_OF("cpython-310\0" "3.9.1\0" "13.10.2\0" "1.3.10.2"),
-			  0x030a0000);
-	ck_assert_uint_eq(VERSION_OF("cpython-310\0" "3.10.1\0" "3.10.2"), 0x030a0000);
-	ck_assert_uint_eq(VERSION_OF("cpython-310\0" "3.10.1.2\0" "3.10.300\0" "3.10.1rc"),
-			  0x030a0000);
-}
-END_TEST
-
-START_TEST(versions_are_written_as_people_do)
-{
-	char out[32];
-
-	python_version__format(0x030b02f0, out, sizeof(out));
-	ck_assert_str_eq(out, "3.11.2");
-	python_version__format(0x030e00a7, out, sizeof(out));
-	ck_assert_str_eq(out, "3.14.0a7");
-	python_version__format(0x030d01c1, out, sizeof(out));
-	ck_assert_str_eq(out, "3.13.1rc1");
-	python_version__format(0x030a0000, out, sizeof(out));
-	ck_assert_str_eq(out, "3.10");
-}
-END_TEST
-
-START_TEST(every_version_has_a_table_that_a_frame_fits)
-{
-	for (uint32_t minor = 8; minor <= 14; minor++) {
-		const struct python_offsets *offsets =
-			python_offsets__for_version(PYTHON_VERSION_HEX(3, minor) | 0xf0);
-		const struct uf_python *layout;
-
-		ck_assert_ptr_nonnull(offsets);
-		layout = &offsets->layout;
-		ck_assert_uint_eq(layout->version_hex >> 16, 0x0300 | minor);
-		ck_assert_uint_le(layout->frame_size, 128);
-		ck_assert_uint_ge(layout->frame_size, layout->frame_instr + 8);
-		ck_assert_uint_ge(layout->frame_size, layout->frame_code + 8);
-		ck_assert_uint_ge(layout->frame_size, layout->frame_previous + 8);
-		ck_assert_uint_gt(layout->frame_size, layout->frame_owner);
-	}
-	ck_assert_ptr_null(python_offsets__for_version(PYTHON_VERSION_HEX(3, 7)));
-	ck_assert_ptr_null(python_offsets__for_version(PYTHON_VERSION_HEX(3, 15)));
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("python_runtime");
@@ -861,10 +774,6 @@ int main(void)
 	tcase_add_test(tcase, debug_offsets_that_are_not_as_known_are_refused);
 	tcase_add_test(tcase, memory_that_fails_to_be_read_at_any_time_is_survived);
 	tcase_add_test(tcase, noise_is_not_an_interpreter);
-	tcase_add_test(tcase, versions_before_3_11_are_told_by_strings);
-	tcase_add_test(tcase, strings_that_are_no_versions_are_not_taken_for_one);
-	tcase_add_test(tcase, versions_are_written_as_people_do);
-	tcase_add_test(tcase, every_version_has_a_table_that_a_frame_fits);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

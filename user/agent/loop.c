@@ -66,7 +66,8 @@ static void make_room(struct agent *agent)
 {
 	int err;
 
-	if (tracer__wants_room(agent->tracer) && agent->ended_cnt)
+	/* Of processes that the user named the last report is worth more than room for others. */
+	if (agent->opts->whole_host && agent->ended_cnt && tracer__wants_room(agent->tracer))
 		reclaim_early(agent);
 	err = tracer__make_room(agent->tracer, retire_site, agent->tracees);
 
