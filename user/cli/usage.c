@@ -35,6 +35,7 @@ static const char *const group_names[GROUP_CNT] = {
 };
 
 static const char *const notes[] = {
+	"Without a target every process of the host is traced, those that start later too.",
 	"DUR is 100us, 500ms, 30s, 5m, 2h or 1d; a plain number is seconds; 1.5s is fine.",
 	"SIZE is 512, 64K, 1M or 2G, powers of 1024; N of --max-blocks and --max-sites likewise.",
 	"Reports go to standard output, everything else to standard error.",
