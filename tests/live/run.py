@@ -10,6 +10,7 @@ import argparse
 import glob
 import importlib
 import os
+import signal
 import sys
 import time
 import unittest
@@ -86,6 +87,8 @@ class Outcome(unittest.TestResult):
 
 def main():
     """Runs what the arguments ask for."""
+    # A job in the background is started with SIGINT ignored, and shells cannot trap that again.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-k", metavar="SUBSTRING", default="", help="tests whose name has it")
     parser.add_argument("-v", action="store_true", help="how long each test took")
