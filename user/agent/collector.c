@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -186,14 +185,10 @@ static uint64_t hash_stack(struct collector *collector, const struct uf_site *fr
 /* See snapshot/site_id.h. A file that is replaced goes on running under its old name. */
 static uint64_t site_id(struct collector *collector, const struct uf_site *from, const char *exe)
 {
-	static const char mark[] = " (deleted)";
-	size_t length = strlen(exe), mark_length = sizeof(mark) - 1;
-	char name[sizeof(((struct tracee *)0)->exe)];
+	size_t length = mapped_file__name_length(exe, strlen(exe));
+	uint64_t id = site_id__add_bytes(hash_stack(collector, from), exe, length);
 
-	if (length > mark_length && !strcmp(exe + length - mark_length, mark))
-		length -= mark_length;
-	snprintf(name, sizeof(name), "%.*s", (int)length, exe);
-	return site_id__add(site_id__add_text(hash_stack(collector, from), name), from->kind);
+	return site_id__add(id, from->kind);
 }
 
 static int add_sites(struct collector *collector, struct snapshot *snap, uint64_t now)

@@ -2,7 +2,9 @@
 #ifndef UNFREED_SNAPSHOT_SITE_ID_H
 #define UNFREED_SNAPSHOT_SITE_ID_H
 
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /*
  * A site's id is a hash of what the site is: the executable, the frames by what
@@ -26,20 +28,24 @@ static inline uint64_t site_id__add(uint64_t id, uint64_t number)
 	return id ^ (id >> 29);
 }
 
-/* The end counts: "a", "bc" is not "ab", "c". */
-static inline uint64_t site_id__add_text(uint64_t id, const char *text)
+/* The length counts: "a", "bc" is not "ab", "c". */
+static inline uint64_t site_id__add_bytes(uint64_t id, const char *bytes, size_t size)
 {
 	uint64_t word = 0;
-	unsigned int n = 0;
 
-	for (; *text; text++) {
-		word = word << 8 | (unsigned char)*text;
-		if (++n % 8 == 0) {
+	for (size_t i = 0; i < size; i++) {
+		word = word << 8 | (unsigned char)bytes[i];
+		if (i % 8 == 7) {
 			id = site_id__add(id, word);
 			word = 0;
 		}
 	}
-	return site_id__add(site_id__add(id, word), n);
+	return site_id__add(site_id__add(id, word), size);
+}
+
+static inline uint64_t site_id__add_text(uint64_t id, const char *text)
+{
+	return site_id__add_bytes(id, text, strlen(text));
 }
 
 #endif

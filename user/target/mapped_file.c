@@ -90,8 +90,7 @@ static int open_inode(const char *path, uint64_t inode)
 	return fd;
 }
 
-/* Length without the mark that the kernel puts after the name of an unlinked file. */
-static size_t name_length(const char *path, size_t length)
+size_t mapped_file__name_length(const char *path, size_t length)
 {
 	static const char mark[] = " (deleted)";
 	size_t mark_length = sizeof(mark) - 1;
@@ -106,11 +105,11 @@ static bool link_ends_with(const char *link, const char *path)
 {
 	char text[PATH_MAX];
 	ssize_t n = readlink(link, text, sizeof(text));
-	size_t text_length, path_length = name_length(path, strlen(path));
+	size_t text_length, path_length = mapped_file__name_length(path, strlen(path));
 
 	if (n <= 0)
 		return false;
-	text_length = name_length(text, n);
+	text_length = mapped_file__name_length(text, n);
 	return path_length && text_length >= path_length &&
 	       !memcmp(text + text_length - path_length, path, path_length);
 }

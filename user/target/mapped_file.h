@@ -3,6 +3,7 @@
 #define UNFREED_TARGET_MAPPED_FILE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -40,6 +41,9 @@ struct file_identity {
 	uint64_t inode, generation;
 };
 typedef bool (*file_identify_fn)(void *arg, int fd, struct file_identity *out);
+
+/* Length of a path without the mark that the kernel puts after the name of an unlinked file. */
+size_t mapped_file__name_length(const char *path, size_t length);
 
 /* NULL with errno ENOMEM. */
 struct file_table *file_table__new(void);
