@@ -24,6 +24,8 @@ PKG_CONFIG ?= pkg-config
 
 BUILD := build
 Q := $(if $(V),,@)
+# Everything in parallel, unless make was told how many (-j4).
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 
 MACHINE := $(shell uname -m)
@@ -208,7 +210,7 @@ stacks: $(if $(filter x86,$(BPF_ARCH)),$(CHECK_STACKS) $(STACK_PROGRAMS))
 asan: $(BUILD)/asan/unfreed
 
 test: deps-test
-	$(Q)$(MAKE) --no-print-directory unfreed asan programs stacks check-bpf $(CHECK_TABLES) $(UNIT_TESTS)
+	$(Q)$(MAKE) --no-print-directory $(JOBS) unfreed asan programs stacks check-bpf $(CHECK_TABLES) $(UNIT_TESTS)
 	$(Q)tests/run
 
 test-unit: $(UNIT_TESTS)

@@ -154,8 +154,7 @@ static __always_inline bool live_take_inherited(struct uf_process *process,
 static __always_inline bool live_take(struct uf_process *process, struct uf_block_key *key,
 				      struct uf_block *out)
 {
-	/* Between the first two looks the parent may free the block and hand it to us: look again.
-	 */
+	/* Between two looks the parent may free the block and hand it to us: the first again. */
 	return live_take_own(process, key, out) || live_take_inherited(process, key, out) ||
 	       live_take_own(process, key, out);
 }

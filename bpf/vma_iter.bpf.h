@@ -3,12 +3,12 @@
 #define UNFREED_VMA_ITER_BPF_H
 
 /*
- * Lists the executable mappings of a process, or of all, with the kernel's own names for
- * files: what /proc/PID/maps shows of device and inode is the same, but there
- * is no generation in it. User space reads a run of struct uf_mapping.
+ * Lists the executable mappings of a process with the kernel's own names for files: what
+ * /proc/PID/maps shows of device and inode is the same, but there is no generation in it. User
+ * space reads a run of struct uf_mapping.
  */
 
-__u32 iter_tgid; /* by user space, before each run; 0: all processes */
+__u32 iter_tgid; /* by user space, before each run */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -28,9 +28,8 @@ int list_mappings(struct bpf_iter__task_vma *ctx)
 	__u32 zero = 0;
 	struct file *file;
 
-	if (!task || !vma || task->pid != task->tgid || !(vma->vm_flags & VM_EXEC))
-		return 0;
-	if (iter_tgid && (__u32)task->tgid != iter_tgid)
+	if (!task || !vma || task->pid != task->tgid || (__u32)task->tgid != iter_tgid ||
+	    !(vma->vm_flags & VM_EXEC))
 		return 0;
 	file = vma->vm_file;
 	mapping = bpf_map_lookup_elem(&iter_scratch, &zero);

@@ -314,63 +314,50 @@ static void add_host_process(void *arg, pid_t pid, pid_t parent)
 		return;
 	err = add_process(agent, pid);
 	if (!err)
-		agent->child_cnt++;
+		agent->found_cnt++;
 	else if (err != -EEXIST && err != -ESRCH)
 		agent__say(agent, 0, "cannot trace pid %d: %s", (int)pid, strerror(-err));
 }
 
 /*
- * Every process there is. One that is forked meanwhile by a process that is not added yet may be
- * missed by a listing, so the listing is repeated until it finds nothing new.
+ * Adds processes of a listing. One that is forked meanwhile by a process that is not added yet may
+ * be missed, so the listing is repeated until it finds nothing new. False: said why.
  */
-static bool add_host(struct agent *agent)
+static bool add_listed(struct agent *agent, proc_info_fn add)
 {
 	uint32_t before;
 	int err;
 
-	if (!find_containers(agent))
-		return false;
-	mapping_log__watch_all(agent->mappings, getpid());
 	do {
-		before = agent->child_cnt;
-		err = proc_info__for_each(add_host_process, agent);
-	} while (!err && agent->child_cnt != before);
+		before = agent->found_cnt;
+		err = proc_info__for_each(add, agent);
+	} while (!err && agent->found_cnt != before);
 	if (err)
-		agent__say(agent, -1, "cannot list the host's processes: %s", strerror(-err));
+		agent__say(agent, -1, "cannot list the processes in /proc: %s", strerror(-err));
 	return !err;
 }
 
-struct child_search {
-	struct agent *agent;
-	uint32_t added_cnt;
-};
-
-static void add_if_child(void *arg, pid_t pid, pid_t parent)
+static bool add_host(struct agent *agent)
 {
-	struct child_search *search = arg;
-	struct agent *agent = search->agent;
-	const struct tracee *tracee = tracees__find_pid(agent->tracees, parent);
-
-	if (!tracee || tracees__find_pid(agent->tracees, pid) || pid == getpid())
-		return;
-	if (add_target(agent, pid) && tracees__find_pid(agent->tracees, pid))
-		search->added_cnt++;
+	if (!find_containers(agent))
+		return false;
+	mapping_log__watch_all(agent->mappings, getpid());
+	return add_listed(agent, add_host_process);
 }
 
 /*
  * Children that were there before the trace, and theirs. A traced process's next children are
- * followed in the kernel; so once nothing is found that is new, nobody is missed.
+ * followed in the kernel.
  */
-static void add_descendants(struct agent *agent)
+static void add_if_child(void *arg, pid_t pid, pid_t parent)
 {
-	struct child_search search = {.agent = agent};
-	uint32_t before;
+	struct agent *agent = arg;
 
-	do {
-		before = search.added_cnt;
-		proc_info__for_each(add_if_child, &search);
-	} while (search.added_cnt != before);
-	agent->child_cnt = search.added_cnt;
+	if (!tracees__find_pid(agent->tracees, parent) ||
+	    tracees__find_pid(agent->tracees, pid) || pid == getpid())
+		return;
+	if (add_target(agent, pid) && tracees__find_pid(agent->tracees, pid))
+		agent->found_cnt++;
 }
 
 static bool add_targets(struct agent *agent)
@@ -386,8 +373,8 @@ static bool add_targets(struct agent *agent)
 	/* One process of several that cannot be traced is a warning. */
 	if (!added)
 		return false;
-	if (agent->opts->follow && !agent->launch.pid)
-		add_descendants(agent);
+	if (agent->opts->follow && !agent->launch.pid && !add_listed(agent, add_if_child))
+		return false;
 	if (agent->launch.pid && agent__probe_command_files(agent))
 		agent__say(agent, 0, "cannot find out the command's libraries beforehand");
 	return true;

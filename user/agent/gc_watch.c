@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "probe/usdt.h"
+#include "target/proc_info.h"
 
 #define GENERATIONS UF_PYTHON_GENERATIONS
 /* The lists of a running process are in motion: attempts to verify them when it is found, and at
@@ -113,17 +113,6 @@ int gc_watch__attach(struct gc_watch *watch, int fd)
 
 /* -- statistics -- */
 
-static int read_process(void *arg, uint64_t address, void *buf, size_t size)
-{
-	const struct tracee *tracee = arg;
-	struct iovec local = {buf, size}, remote = {(void *)(uintptr_t)address, size};
-	ssize_t n = process_vm_readv(tracee->pid, &local, 1, &remote, 1, 0);
-
-	if (n < 0)
-		return -errno;
-	return (size_t)n == size ? 0 : -EFAULT;
-}
-
 static bool verify(struct tracee *tracee, const struct python_memory *mem, int attempts)
 {
 	struct python_gc_place *place = &tracee->gc.place;
@@ -151,7 +140,7 @@ static bool read_probed(const struct gc_watch *watch, const struct tracee *trace
 static void poll_tracee(struct gc_watch *watch, struct tracee *tracee, int attempts)
 {
 	struct tracee_gc *gc = &tracee->gc;
-	const struct python_memory mem = {read_process, tracee};
+	const struct python_memory mem = {proc_info__read_memory, &tracee->pid};
 	uint64_t before[GENERATIONS], after[GENERATIONS];
 	struct python_gc_stats stats;
 

@@ -29,7 +29,7 @@ struct agent {
 	const struct options *opts;
 	pid_t *pids;              /* targets at start: opts->pids, or the command's */
 	uint32_t pid_cnt;
-	uint32_t child_cnt;       /* children that they had, with --follow */
+	uint32_t found_cnt;       /* found at start: their children (--follow), or all processes */
 	struct file_table *files;
 	struct symbolizer *symbolizer;
 	struct mapping_log *mappings;

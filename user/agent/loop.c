@@ -408,9 +408,9 @@ static void say_start(const struct agent *agent)
 		return;
 	}
 	name = agent->launch.pid ? agent->opts->command[0] : first->comm;
-	if (agent->child_cnt)
-		snprintf(others, sizeof(others), " and %u child%s", agent->child_cnt,
-			 agent->child_cnt == 1 ? "" : "ren");
+	if (agent->found_cnt)
+		snprintf(others, sizeof(others), " and %u child%s", agent->found_cnt,
+			 agent->found_cnt == 1 ? "" : "ren");
 	agent__say(agent, 0, "tracing pid %d (%s)%s: %u allocator functions in %u file%s, by %s",
 		   (int)first->pid, name, agent->pid_cnt > 1 ? " and others" : others, probes, files,
 		   files == 1 ? "" : "s", tracer__mode(agent->tracer));

@@ -246,8 +246,6 @@ static void add_listed_mapping(void *arg, const struct uf_mapping *listed)
 		.time_ns = agent->listing_time_ns,
 	};
 
-	if (!mapping_log__knows(agent->mappings, listed->tgid))
-		return; /* no target: in a listing of the whole host */
 	mapping.file = file_of(agent, listed);
 	if (mapping.file)
 		mapping_log__add(agent->mappings, listed->tgid, &mapping);

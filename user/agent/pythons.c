@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "agent/gc_watch.h"
 #include "agent/tracees.h"
@@ -18,6 +17,7 @@
 #include "python/new_pool.h"
 #include "python/runtime.h"
 #include "target/mapping_log.h"
+#include "target/proc_info.h"
 
 #define BUCKETS 4096 /* power of two */
 
@@ -85,17 +85,6 @@ static bool is_python(const struct mapped_file *file)
 	return file->may_be_python && file->number;
 }
 
-static int read_process(void *arg, uint64_t address, void *buf, size_t size)
-{
-	pid_t pid = *(pid_t *)arg;
-	struct iovec local = {buf, size}, remote = {(void *)(uintptr_t)address, size};
-	ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
-
-	if (n < 0)
-		return -errno;
-	return (size_t)n == size ? 0 : -EFAULT;
-}
-
 struct bias_search {
 	const struct mapping *mapping;
 	uint64_t bias;
@@ -140,7 +129,7 @@ static enum python_status find_runtime(pid_t pid, const struct mapping *mapping,
 	elf_image__free(image);
 	if (!found)
 		return PYTHON_ABSENT;
-	return python_runtime__find(&file, read_process, &pid, runtime);
+	return python_runtime__find(&file, proc_info__read_memory, &pid, runtime);
 }
 
 /* Before frames of the interpreter are read: no code object must be freed unseen. */
@@ -171,7 +160,7 @@ static void begin(struct pythons *pythons, struct tracee *tracee, const struct m
 /* 0; -ENOENT: there is no function to probe; or another -errno. */
 static int probe_new_pool(struct pythons *pythons, pid_t pid, const struct mapping *mapping)
 {
-	const struct python_memory mem = {read_process, &pid};
+	const struct python_memory mem = {proc_info__read_memory, &pid};
 	struct elf_image *image = elf_image__open_fd(mapping->file->fd);
 	struct new_pool new_pool;
 	uint64_t bias;
@@ -334,7 +323,7 @@ static void complete_linetable(struct python_code *code, pid_t pid)
 	if (!python_code__needs_more(code, &address, &length))
 		return;
 	bytes = malloc(length);
-	if (bytes && !read_process(&pid, address, bytes, length))
+	if (bytes && !proc_info__read_memory(&pid, address, bytes, length))
 		python_code__set_linetable(code, bytes, length);
 	free(bytes);
 }
@@ -343,7 +332,7 @@ static void complete_linetable(struct python_code *code, pid_t pid)
 static void complete_copy(const struct pythons *pythons, struct uf_python_code *copy)
 {
 	pid_t pid = copy->tgid;
-	const struct python_memory mem = {read_process, &pid};
+	const struct python_memory mem = {proc_info__read_memory, &pid};
 	struct uf_python_code again = *copy;
 	struct uf_python layout;
 

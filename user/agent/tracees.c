@@ -70,20 +70,6 @@ void tracees__free(struct tracees *tracees)
 	free(tracees);
 }
 
-static void read_comm(struct tracee *tracee)
-{
-	char path[64];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)tracee->pid);
-	file = fopen(path, "re");
-	if (!file)
-		return;
-	if (fgets(tracee->comm, sizeof(tracee->comm), file))
-		tracee->comm[strcspn(tracee->comm, "\n")] = 0;
-	fclose(file);
-}
-
 static void read_container(struct tracees *tracees, struct tracee *tracee)
 {
 	char text[PATH_MAX];
@@ -107,7 +93,7 @@ void tracee__refresh(struct tracees *tracees, struct tracee *tracee)
 	bool has_exe;
 
 	/* What was known stays if the process is gone. */
-	read_comm(tracee);
+	proc_info__comm(tracee->pid, tracee->comm, sizeof(tracee->comm));
 	has_exe = proc_info__exe(tracee->pid, text, sizeof(text))[0];
 	if (has_exe)
 		set_text(&tracee->exe, text);

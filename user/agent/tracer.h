@@ -68,7 +68,7 @@ int64_t tracer__new_image(struct tracer *tracer, pid_t pid);
  */
 int tracer__add_process(struct tracer *tracer, pid_t pid, uf_image_id image, bool waits_exec);
 
-/* A target whose end was not seen: it was gone before it was added. */
+/* It is no target any more: it has ended unseen, or the filter does not want it. */
 void tracer__drop_process(struct tracer *tracer, pid_t pid, uf_image_id image);
 
 /* Process events: a descriptor to poll, and their delivery in order. */
@@ -148,8 +148,8 @@ int tracer__write_words(struct tracer *tracer, uint32_t first, const uint64_t *w
 			uint32_t cnt);
 
 /*
- * Lists the executable file mappings of a process, 0: of all, as the kernel has them. 0, or -errno:
- * then /proc must do.
+ * Lists the executable file mappings of a process as the kernel has them. 0, or -errno: then /proc
+ * must do.
  */
 typedef void (*tracer_mapping_fn)(void *arg, const struct uf_mapping *mapping);
 int tracer__list_mappings(struct tracer *tracer, pid_t pid, tracer_mapping_fn fn, void *arg);

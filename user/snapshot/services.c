@@ -41,10 +41,12 @@ static uint32_t *find_slot(const struct site_table *table, const struct snapshot
 
 	for (;; i++) {
 		uint32_t *slot = &table->slots[i & table->mask];
-		const struct snapshot_site *other = &sites[*slot - 1];
+		const struct snapshot_site *other;
 
-		if (!*slot || (other->id == site->id &&
-			       (!table->per_process || other->pid == site->pid)))
+		if (!*slot)
+			return slot;
+		other = &sites[*slot - 1];
+		if (other->id == site->id && (!table->per_process || other->pid == site->pid))
 			return slot;
 	}
 }

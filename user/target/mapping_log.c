@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 
 #include "target/perf_stream.h"
+#include "target/proc_info.h"
 
 #define BUCKETS       1024  /* power of two */
 #define MAX_MAPPINGS  65536 /* kept of a process; beyond it the oldest are forgotten */
@@ -290,22 +291,15 @@ static bool parse_maps_line(char *line, struct perf_record *record)
 int mapping_log__watch(struct mapping_log *log, pid_t pid)
 {
 	struct process_log *process;
-	char path[64], *line = NULL;
+	char *line = NULL;
 	size_t size = 0;
 	FILE *file;
 
 	process = add_process(log, pid);
 	if (!process)
 		return -ENOMEM;
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	file = fopen(path, "re");
-	if (file) {
-		if (fscanf(file, "%15[^\n]", process->comm) != 1)
-			process->comm[0] = 0;
-		fclose(file);
-	}
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	file = fopen(path, "re");
+	proc_info__comm(pid, process->comm, sizeof(process->comm));
+	file = proc_info__open(pid, "maps");
 	if (!file) {
 		int err = errno == ENOENT ? -ESRCH : -errno;
 

@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-static FILE *open_proc(pid_t pid, const char *name)
+FILE *proc_info__open(pid_t pid, const char *name)
 {
 	char path[64];
 
@@ -20,7 +21,7 @@ static FILE *open_proc(pid_t pid, const char *name)
 
 bool proc_info__exists(pid_t pid)
 {
-	FILE *file = open_proc(pid, "status");
+	FILE *file = proc_info__open(pid, "status");
 	char line[256];
 	int tgid = 0;
 
@@ -42,10 +43,13 @@ bool proc_info__is_kernel_thread(pid_t pid)
 	return readlink(path, &byte, 1) < 0 && errno == ENOENT;
 }
 
-/* -1: not a process, or a zombie. "4242 (name) S 4241 ...": the name may have anything in it, parentheses and newlines too. */
+/*
+ * -1: not a process, or a zombie. "4242 (name) S 4241 ...": the name may have anything in it,
+ * parentheses and newlines too.
+ */
 static pid_t parent_of(pid_t pid)
 {
-	FILE *file = open_proc(pid, "stat");
+	FILE *file = proc_info__open(pid, "stat");
 	char text[256], *rest;
 	size_t n;
 	int parent = -1;
@@ -82,6 +86,23 @@ int proc_info__for_each(proc_info_fn fn, void *arg)
 	return 0;
 }
 
+bool proc_info__comm(pid_t pid, char *buf, size_t size)
+{
+	FILE *file = proc_info__open(pid, "comm");
+	char line[64];
+	bool found;
+
+	if (!file)
+		return false;
+	found = fgets(line, sizeof(line), file);
+	fclose(file);
+	if (!found)
+		return false;
+	line[strcspn(line, "\n")] = 0;
+	snprintf(buf, size, "%s", line);
+	return true;
+}
+
 const char *proc_info__exe(pid_t pid, char *buf, size_t size)
 {
 	char path[64];
@@ -96,7 +117,7 @@ const char *proc_info__exe(pid_t pid, char *buf, size_t size)
 /* Lines are "0::/path" (unified) or "4:memory:/path", "1:name=systemd:/path". */
 const char *proc_info__cgroup(pid_t pid, char *buf, size_t size)
 {
-	FILE *file = open_proc(pid, "cgroup");
+	FILE *file = proc_info__open(pid, "cgroup");
 	char line[PATH_MAX + 64];
 
 	buf[0] = 0;
@@ -123,7 +144,7 @@ const char *proc_info__cgroup(pid_t pid, char *buf, size_t size)
 
 bool proc_info__rss_bytes(pid_t pid, uint64_t *out)
 {
-	FILE *file = open_proc(pid, "statm");
+	FILE *file = proc_info__open(pid, "statm");
 	uint64_t pages;
 	bool ok;
 
@@ -135,4 +156,14 @@ bool proc_info__rss_bytes(pid_t pid, uint64_t *out)
 		*out = pages * sysconf(_SC_PAGESIZE);
 	/* A process that is ending has none left. */
 	return ok && pages;
+}
+
+int proc_info__read_memory(void *pid, uint64_t address, void *buf, size_t size)
+{
+	struct iovec local = {buf, size}, remote = {(void *)(uintptr_t)address, size};
+	ssize_t n = process_vm_readv(*(pid_t *)pid, &local, 1, &remote, 1, 0);
+
+	if (n < 0)
+		return -errno;
+	return (size_t)n == size ? 0 : -EFAULT;
 }

@@ -8,32 +8,20 @@
 #include <sys/stat.h>
 
 #include "target/container.h"
+#include "target/proc_info.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define COMM_BYTES  15 /* TASK_COMM_LEN without its end */
 
-static FILE *open_proc(pid_t pid, const char *name)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	return fopen(path, "re");
-}
-
 static bool has_comm(const struct target_filter *filter, pid_t pid)
 {
-	FILE *file = filter->comm_cnt ? open_proc(pid, "comm") : NULL;
-	char comm[64];
+	char comm[COMM_BYTES + 1];
 	bool found = false;
 
-	if (!file)
+	if (!filter->comm_cnt || !proc_info__comm(pid, comm, sizeof(comm)))
 		return false;
-	if (fgets(comm, sizeof(comm), file)) {
-		comm[strcspn(comm, "\n")] = 0;
-		for (uint32_t i = 0; i < filter->comm_cnt; i++)
-			found |= !strncmp(comm, filter->comms[i], COMM_BYTES);
-	}
-	fclose(file);
+	for (uint32_t i = 0; i < filter->comm_cnt; i++)
+		found |= !strncmp(comm, filter->comms[i], COMM_BYTES);
 	return found;
 }
 
@@ -88,7 +76,7 @@ static bool line_is_within(char *line, const char *group)
 
 static bool is_in_cgroup(const struct target_filter *filter, pid_t pid)
 {
-	FILE *file = filter->cgroup_cnt ? open_proc(pid, "cgroup") : NULL;
+	FILE *file = filter->cgroup_cnt ? proc_info__open(pid, "cgroup") : NULL;
 	char line[PATH_MAX + 256], copy[sizeof(line)];
 	bool found = false;
 
