@@ -90,6 +90,9 @@ enum uf_site_state { UF_SITE_UNUSED, UF_SITE_READY };
 enum uf_site_kind {
 	UF_SITE_MALLOC,   /* blocks of the allocator's functions */
 	UF_SITE_PYMALLOC, /* CPython's pools of small objects */
+	UF_SITE_KERNEL_SLAB,   /* --kernel: objects of kmalloc and of slab caches */
+	UF_SITE_KERNEL_PAGES,  /* pages; what is counted is pages, not allocations */
+	UF_SITE_KERNEL_PERCPU, /* per-CPU memory */
 	UF_SITE_KIND_CNT,
 };
 
@@ -243,6 +246,10 @@ struct uf_mapping {
 	X(GC_NOT_COUNTED, "gc_not_counted",                                                        \
 	  "garbage collections not counted: no room, or the probe could not be read")              \
 	X(EVENTS_FULL, "events_full", "process events lost: the event buffer was full")            \
+	X(BULK_CUT, "bulk_cut",                                                                    \
+	  "calls that allocated or freed more kernel objects than can be looked at: some are missing or wrongly shown") \
+	X(KERNEL_NESTING, "kernel_nesting",                                                        \
+	  "kernel allocations not recorded: made within four others")                              \
 	X(POOL_TABLE_FULL, "pool_table_full", "Python pools not recorded: the table of pools was full") \
 	X(POOL_UNSOUND, "pool_unsound",                                                            \
 	  "Python pools not recorded: what the interpreter returned is not a new pool as known")

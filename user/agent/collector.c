@@ -11,6 +11,7 @@
 #include "agent/frame_names.h"
 #include "agent/gc_watch.h"
 #include "agent/growth.h"
+#include "agent/kernel_names.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
@@ -33,10 +34,12 @@ struct collector {
 	struct cohorts *cohorts;
 	const struct gc_watch *gc_watch;
 	const struct frame_names *names;
+	struct kernel_names *kernel; /* NULL: processes are traced */
 	uint64_t start_ns;
 	struct growth *growth;
 	struct place *places;
 	uint32_t place_cnt;
+	struct snapshot_totals retired; /* of the kernel's sites that made room */
 };
 
 static uint64_t now_ns(clockid_t clock)
@@ -50,7 +53,7 @@ static uint64_t now_ns(clockid_t clock)
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
 				 const struct gc_watch *gc_watch,
-				 const struct frame_names *names)
+				 const struct frame_names *names, struct kernel_names *kernel)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
 
@@ -62,6 +65,7 @@ struct collector *collector__new(const struct collector_opts *opts, struct trace
 	collector->cohorts = cohorts;
 	collector->gc_watch = gc_watch;
 	collector->names = names;
+	collector->kernel = kernel;
 	collector->start_ns = now_ns(CLOCK_MONOTONIC);
 	collector->growth = growth__new(opts->per_process);
 	if (!collector->growth) {
@@ -176,7 +180,12 @@ static uint64_t hash_stack(struct collector *collector, const struct uf_site *fr
 	is_known = place && place->stack_id == stack->id && place->time_ns == stack->time_ns;
 	if (is_known && place->is_final)
 		return place->hash;
-	is_final = frame_names__hash(collector->names, stack, &hash) || is_known;
+	if (collector->kernel) {
+		hash = kernel_names__hash(collector->kernel, stack);
+		is_final = true;
+	} else {
+		is_final = frame_names__hash(collector->names, stack, &hash) || is_known;
+	}
 	if (place)
 		*place = (struct place){stack->id, stack->time_ns, hash, is_final};
 	return hash;
@@ -191,6 +200,60 @@ static uint64_t site_id(struct collector *collector, const struct uf_site *from,
 	return site_id__add(id, from->kind);
 }
 
+static enum snapshot_site_kind kind_of(const struct uf_site *site)
+{
+	static const enum snapshot_site_kind kinds[UF_SITE_KIND_CNT] = {
+		[UF_SITE_MALLOC] = SITE_MALLOC,
+		[UF_SITE_PYMALLOC] = SITE_PYMALLOC,
+		[UF_SITE_KERNEL_SLAB] = SITE_KERNEL_SLAB,
+		[UF_SITE_KERNEL_PAGES] = SITE_KERNEL_PAGES,
+		[UF_SITE_KERNEL_PERCPU] = SITE_KERNEL_PERCPU,
+	};
+
+	return site->kind < UF_SITE_KIND_CNT ? kinds[site->kind] : SITE_MALLOC;
+}
+
+/* Adds a site with the numbers that it has now. 0 or -ENOMEM. */
+static int add_site(const struct collector *collector, struct snapshot *snap,
+		    const struct uf_site *from, uint64_t id, const struct tracee *tracee,
+		    const struct cohort_age *ages, uint32_t age_cnt)
+{
+	struct snapshot_site *site = snapshot__add_site(snap);
+
+	if (!site)
+		return -ENOMEM;
+	site->kind = kind_of(from);
+	site->id = id;
+	site->pid = tracee ? tracee->pid : 0;
+	site->comm = snapshot__strdup(snap, tracee ? tracee->comm : "");
+	site->ref = from->stack;
+	if (!site->comm)
+		return -ENOMEM;
+	read_counters(from, site);
+	return read_ages(collector, snap, from, site, ages, age_cnt);
+}
+
+/* All of a trace of the kernel, but pages that are counted as what lies in them. */
+static int add_kernel_sites(struct collector *collector, struct snapshot *snap, uint64_t now)
+{
+	struct cohort_age ages[UF_MAX_COHORTS];
+	uint32_t age_cnt = cohorts__ages(collector->cohorts, now, ages), cnt;
+	const struct uf_site *sites = tracer__sites(collector->tracer, &cnt);
+	int err = 0;
+
+	for (uint32_t i = 0; !err && i < cnt; i++) {
+		uint64_t hash;
+
+		if (__atomic_load_n(&sites[i].state, __ATOMIC_ACQUIRE) != UF_SITE_READY)
+			continue;
+		hash = hash_stack(collector, &sites[i]);
+		if (hash)
+			err = add_site(collector, snap, &sites[i], site_id__add(hash, sites[i].kind),
+				       NULL, ages, age_cnt);
+	}
+	return err;
+}
+
 static int add_sites(struct collector *collector, struct snapshot *snap, uint64_t now)
 {
 	struct cohort_age ages[UF_MAX_COHORTS];
@@ -201,7 +264,6 @@ static int add_sites(struct collector *collector, struct snapshot *snap, uint64_
 
 	for (uint32_t i = 0; !err && i < cnt; i++) {
 		const struct uf_site *from = &sites[i];
-		struct snapshot_site *site;
 
 		if (__atomic_load_n(&from->state, __ATOMIC_ACQUIRE) != UF_SITE_READY)
 			continue;
@@ -209,18 +271,8 @@ static int add_sites(struct collector *collector, struct snapshot *snap, uint64_
 			tracee = tracees__find(collector->tracees, from->image);
 		if (!tracee || tracee->is_dropped)
 			continue;
-		site = snapshot__add_site(snap);
-		if (!site)
-			return -ENOMEM;
-		site->kind = from->kind == UF_SITE_PYMALLOC ? SITE_PYMALLOC : SITE_MALLOC;
-		site->id = site_id(collector, from, tracee->exe);
-		site->pid = tracee->pid;
-		site->comm = snapshot__strdup(snap, tracee->comm);
-		site->ref = from->stack;
-		if (!site->comm)
-			return -ENOMEM;
-		read_counters(from, site);
-		err = read_ages(collector, snap, from, site, ages, age_cnt);
+		err = add_site(collector, snap, from, site_id(collector, from, tracee->exe), tracee,
+			       ages, age_cnt);
 	}
 	return err;
 }
@@ -289,6 +341,22 @@ static int add_targets(const struct collector *collector, struct snapshot *snap)
 	return 0;
 }
 
+static int add_kernel_losses(const struct collector *collector, struct snapshot *snap)
+{
+	uint64_t alloc_cnt, free_cnt;
+	int err;
+
+	tracer__kernel_misses(collector->tracer, &alloc_cnt, &free_cnt);
+	err = snapshot__add_loss(snap, "kernel_alloc_missed",
+				 "kernel allocations not recorded: an interrupt made them within "
+				 "another one", alloc_cnt);
+	if (err)
+		return err;
+	return snapshot__add_loss(snap, "kernel_free_missed",
+				  "kernel frees, at most, not seen: what they freed is shown until "
+				  "its address is used again", free_cnt);
+}
+
 static int add_losses(const struct collector *collector, struct snapshot *snap)
 {
 	static const struct {
@@ -308,6 +376,8 @@ static int add_losses(const struct collector *collector, struct snapshot *snap)
 	snap->cost.event_count = stats.event_cnt;
 	snap->unknown_free_count = stats.unknown_free_cnt;
 	snap->failed_alloc_count = stats.failed_alloc_cnt;
+	if (collector->kernel)
+		return add_kernel_losses(collector, snap);
 	err = snapshot__add_loss(snap, "unwind_tables_full",
 				 "unwind tables that had no room: their stacks are cut",
 				 unwinder__lost_cnt(collector->names->unwinder));
@@ -321,6 +391,10 @@ static int add_losses(const struct collector *collector, struct snapshot *snap)
 /* What was allocated and freed at sites that are gone. */
 static void add_retired(const struct collector *collector, struct snapshot *snap)
 {
+	snap->totals.alloc_bytes += collector->retired.alloc_bytes;
+	snap->totals.alloc_count += collector->retired.alloc_count;
+	snap->totals.free_bytes += collector->retired.free_bytes;
+	snap->totals.free_count += collector->retired.free_count;
 	for (const struct tracee *tracee = tracees__first(collector->tracees); tracee;
 	     tracee = tracee->next) {
 		if (tracee->is_dropped)
@@ -334,6 +408,16 @@ static void add_retired(const struct collector *collector, struct snapshot *snap
 		snap->pools.free_bytes += tracee->retired_pool_bytes;
 		snap->pools.free_count += tracee->retired_pool_cnt;
 	}
+}
+
+void collector__retire_kernel(struct collector *collector, const struct uf_site *site)
+{
+	if (!hash_stack(collector, site))
+		return;
+	collector->retired.alloc_bytes += site->alloc_bytes;
+	collector->retired.alloc_count += site->alloc_cnt;
+	collector->retired.free_bytes += site->free_bytes;
+	collector->retired.free_count += site->free_cnt;
 }
 
 static int resolve_sites(struct collector *collector, struct snapshot *snap)
@@ -352,7 +436,9 @@ static int resolve_sites(struct collector *collector, struct snapshot *snap)
 		if (!stack)
 			continue;
 		site->stack_end = ends[stack->end < UF_END_CNT ? stack->end : UF_END_STUCK];
-		err = frame_names__resolve(collector->names, snap, site, stack);
+		err = collector->kernel
+			      ? kernel_names__resolve(collector->kernel, snap, site, stack)
+			      : frame_names__resolve(collector->names, snap, site, stack);
 		if (err)
 			return err;
 	}
@@ -374,9 +460,11 @@ struct snapshot *collector__take(struct collector *collector, bool is_last)
 	snap->cost.cpu_share = NAN;
 	snap->probe_cnt = tracer__probe_cnt(collector->tracer);
 	snap->probe_file_cnt = tracer__file_cnt(collector->tracer);
+	snap->is_kernel = collector->kernel;
 	err = add_targets(collector, snap);
 	if (!err)
-		err = add_sites(collector, snap, now);
+		err = collector->kernel ? add_kernel_sites(collector, snap, now)
+					: add_sites(collector, snap, now);
 	if (!err)
 		err = add_losses(collector, snap);
 	if (err)

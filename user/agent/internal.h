@@ -38,6 +38,8 @@ struct agent {
 	struct pythons *pythons;
 	struct pools *pools;
 	struct frame_names names;
+	struct kernel_names *kernel_names; /* --kernel: and then there are neither files nor mappings,
+					    * and no tracees */
 	struct tracer *tracer;
 	struct tracees *tracees;
 	struct cohorts *cohorts;

@@ -31,6 +31,8 @@ struct tracer_opts {
 	bool every_process;   /* probes in every process; else only in those of opts.pids */
 	bool whole_host;      /* what forks or executes becomes a target, but for ourselves; a
 			       * forked child begins with no blocks */
+	bool is_kernel;       /* the kernel's own memory; of the rest only sizes and pids count:
+			       * what they allocate, or (pid_cnt 0) everybody */
 	const pid_t *pids;    /* borrowed while the tracer lives */
 	uint32_t pid_cnt;
 	enum attach_mode attach;
@@ -40,7 +42,7 @@ struct tracer_opts {
 
 /*
  * Opens and loads. NULL with errno: EPERM without the privilege, ENOSYS without BPF,
- * ENOMEM, EOPNOTSUPP for an attach mode that the kernel lacks, or what the kernel said (details on stderr).
+ * ENOMEM, ENODEV for a kernel without the tracepoints of --kernel, EOPNOTSUPP for an attach mode that the kernel lacks, or what the kernel said (details on stderr).
  */
 struct tracer *tracer__new(const struct tracer_opts *opts);
 /* Takes NULL. Detaches and frees everything in the kernel. */
@@ -136,6 +138,16 @@ int tracer__free_pools(struct tracer *tracer, const bool *is_idle, uint32_t cnt,
 		       void *arg);
 /* Has the probe in a file given up? Then it is taken out; true once for each. */
 bool tracer__pools_failed(struct tracer *tracer);
+
+/* ---- the kernel's own memory (is_kernel): no process, file or pool is known to these ---- */
+
+/* Attaches to what the kernel has. 0 or -errno. */
+int tracer__attach_kernel(struct tracer *tracer);
+/* Are objects that are allocated and freed in bulk not seen here? */
+bool tracer__kernel_lacks_bulk(const struct tracer *tracer);
+/* Events that were not seen, as they came within another of the same kind: allocations, and at most
+ * how many frees. */
+void tracer__kernel_misses(const struct tracer *tracer, uint64_t *alloc_cnt, uint64_t *free_cnt);
 
 /* ---- for agent/unwinder.c: unwind tables in the kernel ---- */
 

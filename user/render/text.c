@@ -53,9 +53,14 @@ static const char *plural(uint64_t count)
 	return count == 1 ? "" : "s";
 }
 
+static void put_counted(FILE *out, uint64_t bytes, uint64_t count, const char *what)
+{
+	fprintf(out, "%s in %s %s%s", BYTES(bytes), COUNT(count), what, plural(count));
+}
+
 static void put_blocks(FILE *out, uint64_t bytes, uint64_t count)
 {
-	fprintf(out, "%s in %s block%s", BYTES(bytes), COUNT(count), plural(count));
+	put_counted(out, bytes, count, "block");
 }
 
 static void put_pause(FILE *out, double seconds)
@@ -109,7 +114,7 @@ static void put_python(FILE *out, const struct snapshot_python *python)
 
 static void put_pools(FILE *out, uint64_t bytes, uint64_t count)
 {
-	fprintf(out, "%s in %s pool%s", BYTES(bytes), COUNT(count), plural(count));
+	put_counted(out, bytes, count, "pool");
 }
 
 /* " in container web of pod shop/web-1", " of nginx.service" */
@@ -161,6 +166,8 @@ static void put_head(FILE *out, const struct snapshot *snap)
 	emit__time(out, &snap->time);
 	fprintf(out, "  after %s%s\n", DURATION(snap->elapsed_s),
 		snap->is_last ? "  (last report)" : "");
+	if (snap->is_kernel)
+		fputs("  the kernel's own memory\n", out);
 	for (uint32_t i = 0; i < snap->target_cnt; i++) {
 		if (i >= MAX_TARGETS && !*snap->targets[i].note)
 			continue;
@@ -269,18 +276,35 @@ static const char *frame_mark(const struct snapshot_frame *frame)
 {
 	if (frame->kind == FRAME_PYTHON)
 		return " [python]";
-	if (frame->kind == FRAME_KERNEL)
-		return " [kernel]";
 	return frame->inlined ? " [inlined]" : "";
+}
+
+/* "alloc_pipe_info+0xa3 [kernel]", "ext4_alloc_inode+0x20 [ext4]", "0xffffffff81234567" */
+static void put_kernel_frame(FILE *out, const struct snapshot_frame *frame, uint32_t index)
+{
+	fprintf(out, "    #%-2" PRIu32 " ", index);
+	if (*frame->function) {
+		put_function(out, frame);
+		putc(' ', out);
+		emit__text(out, frame->module, MAX_NAME);
+	} else {
+		fprintf(out, "0x%" PRIx64, frame->offset);
+	}
+	putc('\n', out);
 }
 
 /* The place goes to a line of its own where both do not fit in one: nothing is cut for that. */
 static void put_frame(FILE *out, const struct snapshot_frame *frame, uint32_t index)
 {
 	const char *mark = frame_mark(frame);
-	size_t columns = 8 + put_function(NULL, frame) + 1 + put_place(NULL, frame) +
-			 emit__text(NULL, mark, MAX_NAME);
+	size_t columns;
 
+	if (frame->kind == FRAME_KERNEL) {
+		put_kernel_frame(out, frame, index);
+		return;
+	}
+	columns = 8 + put_function(NULL, frame) + 1 + put_place(NULL, frame) +
+		  emit__text(NULL, mark, MAX_NAME);
 	fprintf(out, "    #%-2" PRIu32 " ", index);
 	put_function(out, frame);
 	fputs(columns > LINE_COLUMNS ? "\n           " : " ", out);
@@ -385,19 +409,54 @@ static void put_verdict(FILE *out, const struct snapshot_site *site)
 	putc('\n', out);
 }
 
+static const char *kind_mark(const struct snapshot_site *site)
+{
+	static const char *const marks[] = {
+		[SITE_MALLOC] = "",
+		[SITE_PYMALLOC] = " [pymalloc]",
+		[SITE_KERNEL_SLAB] = " [slab]",
+		[SITE_KERNEL_PAGES] = " [pages]",
+		[SITE_KERNEL_PERCPU] = " [percpu]",
+	};
+
+	return marks[site->kind];
+}
+
+static void put_live(FILE *out, const struct snapshot_site *site)
+{
+	uint64_t bytes = site->live_bytes, count = site->live_count;
+
+	switch (site->kind) {
+	case SITE_PYMALLOC:
+		put_pools(out, bytes, count);
+		break;
+	case SITE_KERNEL_SLAB:
+		put_counted(out, bytes, count, "object");
+		break;
+	case SITE_KERNEL_PAGES:
+		put_counted(out, bytes, count, "page");
+		break;
+	case SITE_MALLOC:
+	case SITE_KERNEL_PERCPU:
+		put_blocks(out, bytes, count);
+		break;
+	}
+}
+
 static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
 {
 	const struct snapshot_site *site = &snap->sites[index];
 	const struct application app = application__find(site);
 
 	fprintf(out, "\n%2" PRIu32 ". ", index + 1);
-	if (site->kind == SITE_PYMALLOC)
-		put_pools(out, site->live_bytes, site->live_count);
-	else
-		put_blocks(out, site->live_bytes, site->live_count);
-	fprintf(out, " (%s)%s  ", human__share(site->live_bytes, snap->totals.live_bytes).text,
-		site->kind == SITE_PYMALLOC ? " [pymalloc]" : "");
-	if (site->pid_cnt > 1)
+	put_live(out, site);
+	fprintf(out, " (%s)%s", human__share(site->live_bytes, snap->totals.live_bytes).text,
+		kind_mark(site));
+	if (site->pid)
+		fputs("  ", out);
+	if (!site->pid)
+		; /* the kernel's */
+	else if (site->pid_cnt > 1)
 		fprintf(out, "%s processes ", COUNT(site->pid_cnt));
 	else
 		fprintf(out, "pid %" PRIu32 " ", site->pid);
@@ -422,8 +481,11 @@ static void put_nothing_found(FILE *out, const struct snapshot *snap)
 {
 	fputs("\nno outstanding allocations", out);
 	put_age_filter(out, snap);
-	fprintf(out, ": %s probe%s in %s file%s, ", COUNT(snap->probe_cnt), plural(snap->probe_cnt),
-		COUNT(snap->probe_file_cnt), plural(snap->probe_file_cnt));
+	fprintf(out, ": %s probe%s", COUNT(snap->probe_cnt), plural(snap->probe_cnt));
+	if (!snap->is_kernel)
+		fprintf(out, " in %s file%s", COUNT(snap->probe_file_cnt),
+			plural(snap->probe_file_cnt));
+	fputs(", ", out);
 	fprintf(out, "%s event%s seen, ", COUNT(snap->cost.event_count),
 		plural(snap->cost.event_count));
 	fprintf(out, "%s free%s of older blocks\n", COUNT(snap->unknown_free_count),
