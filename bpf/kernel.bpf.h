@@ -13,11 +13,11 @@
  * first, and that is the newest.
  *
  * Where these run: anywhere in the kernel, interrupts included, within an allocator, on behalf of
- * whoever is there. So nothing here may allocate (the live table is preallocated in this mode), and
- * a tracepoint's program that is interrupted does not run again within itself: the kernel counts
- * that (recursion_misses). A missed allocation is one block less in the report; a missed free would
- * be a leak that is none. Each free is therefore seen by two programs of the same code: the second
- * finds nothing, unless the first was missed.
+ * whoever is there. So nothing here may allocate: the live table is preallocated in this mode. And
+ * an event that comes while its program runs, on the same CPU, does not run it once more: a missed
+ * allocation would be a block less in the report, a missed free a leak that is none. So each event
+ * has two programs of the same code. The second one does nothing, unless it finds the first one
+ * running: then that was missed. What both miss the kernel counts (recursion_misses).
  *
  * Raw tracepoints give their arguments as numbers, so that one program can do for kernels that
  * differ in their order; where arguments are is found out by user space. Only arguments that all
@@ -40,7 +40,7 @@ const volatile __u32 cfg_kmalloc_bytes_arg = 3;	   /* 3 or 4: bytes_alloc of kma
 const volatile __u32 cfg_cache_bytes_arg = 2;
 const volatile __u32 cfg_possible_cpu_cnt = 1;
 
-#define MAX_PAGE_ORDER	24    /* more than any kernel has */
+#define MAX_PAGE_ORDER	31    /* more than any kernel has; a power of two, less one */
 #define MAX_BULK	1024  /* objects of one call that are looked at */
 #define MIN_ADDRESS	4096  /* below: NULL, and kmalloc(0)'s pointer to nothing */
 #define ALLOC_NESTING	4     /* task, softirq, interrupt, NMI */
@@ -68,6 +68,56 @@ struct {
 	__type(key, __u32);
 	__type(value, struct kernel_scratch);
 } kernel_scratches SEC(".maps");
+
+/* Is a first program running? Per CPU, by event. */
+enum kernel_event {
+	ON_KMALLOC,
+	ON_KMALLOC_NODE,
+	ON_CACHE_ALLOC,
+	ON_CACHE_ALLOC_NODE,
+	ON_ALLOC_BULK,
+	ON_PAGE_ALLOC,
+	ON_PERCPU_ALLOC,
+	ON_KFREE,
+	ON_CACHE_FREE,
+	ON_FREE_BULK,
+	ON_FREE_SHEAF,
+	ON_PAGE_FREE,
+	ON_PERCPU_FREE,
+	KERNEL_EVENT_CNT,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KERNEL_EVENT_CNT);
+	__type(key, __u32);
+	__type(value, __u32);
+} kernel_running SEC(".maps");
+
+/*
+ * Both programs of an event. Before 6.1 a program does run once more within itself, and the second
+ * one finds what it did.
+ */
+#define TWO_PROGRAMS(event, section, name, do_it)                                                  \
+	SEC("?" section) int name##_1(__u64 *ctx)                                                  \
+	{                                                                                          \
+		__u32 *running = bpf_map_lookup_elem(&kernel_running, &(__u32){event});            \
+                                                                                                   \
+		if (!running)                                                                      \
+			return 0;                                                                  \
+		__sync_fetch_and_add(running, 1);                                                  \
+		do_it(ctx, true);                                                                  \
+		__sync_fetch_and_add(running, -1);                                                 \
+		return 0;                                                                          \
+	}                                                                                          \
+	SEC("?" section) int name##_2(__u64 *ctx)                                                  \
+	{                                                                                          \
+		__u32 *running = bpf_map_lookup_elem(&kernel_running, &(__u32){event});            \
+                                                                                                   \
+		if (running && *(volatile __u32 *)running)                                         \
+			do_it(ctx, false);                                                         \
+		return 0;                                                                          \
+	}
 
 static __always_inline struct kernel_scratch *kernel_scratch_take(void)
 {
@@ -143,8 +193,13 @@ static __always_inline __u64 kernel_count(const struct uf_block_key *key,
 
 static __always_inline void kernel_count_order(const struct uf_block_key *key, __s64 n)
 {
-	if (key->pad && key->pad <= MAX_PAGE_ORDER)
-		__sync_fetch_and_add(&kernel_order_cnt[key->pad], n);
+	__u32 order = key->pad;
+
+	if (!order)
+		return;
+	/* Where the verifier sees it, and before the compiler knows better. */
+	asm volatile("%0 &= 31" : "+r"(order));
+	__sync_fetch_and_add(&kernel_order_cnt[order], n);
 }
 
 /*
@@ -192,8 +247,8 @@ __noinline int kernel_add(struct uf_block_key *at, struct uf_block *new)
 }
 
 /* An allocation of any kind. order: of pages. */
-static __always_inline int kernel_allocated(void *ctx, __u32 kind, __u64 address, __u32 order,
-					    __u64 size_bytes, __u64 call_site)
+static __always_inline void kernel_allocated(void *ctx, bool is_first, __u32 kind, __u64 address,
+					     __u32 order, __u64 size_bytes, __u64 call_site)
 {
 	struct uf_block_key key = {.address = address, .image = kind, .pad = order};
 	struct uf_block block = {
@@ -202,23 +257,22 @@ static __always_inline int kernel_allocated(void *ctx, __u32 kind, __u64 address
 	};
 	struct kernel_scratch *scratch;
 
-	if (!kernel_wants(size_bytes))
-		return 0;
+	if (!kernel_wants(size_bytes) || (!is_first && bpf_map_lookup_elem(&live, &key)))
+		return;
 	stats_add(event_cnt, 1);
 	if (address < MIN_ADDRESS) {
 		if (!address)
 			stats_add(failed_alloc_cnt, 1);
-		return 0;
+		return;
 	}
 	scratch = kernel_scratch_take();
 	if (!scratch)
-		return 0;
+		return;
 	if (kernel_site_here(ctx, &scratch->state, kind, call_site, &block.site)) {
 		block.epoch = *(volatile __u32 *)&current_epoch;
 		kernel_add(&key, &block);
 	}
 	scratch->is_busy = 0;
-	return 0;
 }
 
 /* All of a block is freed. False: none is known there. */
@@ -245,7 +299,7 @@ __noinline int kernel_free(__u64 address, __u32 kind, __u32 order)
 __noinline int kernel_free_part(__u64 page, __u32 order)
 {
 	const __u64 page_struct_bytes = bpf_core_type_size(struct page);
-	const __u64 freed_bytes = cfg_page_size_bytes << (order & 31);
+	const __u64 freed_bytes = cfg_page_size_bytes << (order & MAX_PAGE_ORDER);
 
 	/* Pages are found by their alignment, and so are their structs if that is a power of two. */
 	if (page_struct_bytes & (page_struct_bytes - 1))
@@ -280,106 +334,85 @@ static __always_inline bool kernel_knows_page(__u64 page, __u32 order)
 
 /* ---- allocations ---- */
 
-typedef __u64 kernel_args; /* of a raw tracepoint, one after the other */
-
-static __always_inline int kmalloc_done(kernel_args *ctx)
+static __always_inline void kernel_kmalloc(__u64 *ctx, bool is_first)
 {
 	__u64 third = ctx[3], fourth = ctx[4];
 
-	return kernel_allocated(ctx, UF_SITE_KERNEL_SLAB, ctx[1], 0,
-				cfg_kmalloc_bytes_arg == 3 ? third : fourth, ctx[0]);
+	kernel_allocated(ctx, is_first, UF_SITE_KERNEL_SLAB, ctx[1], 0,
+			 cfg_kmalloc_bytes_arg == 3 ? third : fourth, ctx[0]);
 }
 
-static __always_inline int cache_alloc_done(kernel_args *ctx)
+static __always_inline void kernel_cache_alloc(__u64 *ctx, bool is_first)
 {
 	__u64 cache = ctx[2], third = ctx[3], fourth = ctx[4];
 	__u64 bytes = cfg_cache_bytes_arg == 3 ? third : fourth;
 
 	if (cfg_cache_bytes_arg == 2)
 		bytes = BPF_CORE_READ((struct kmem_cache *)cache, size);
-	return kernel_allocated(ctx, UF_SITE_KERNEL_SLAB, ctx[1], 0, bytes, ctx[0]);
+	kernel_allocated(ctx, is_first, UF_SITE_KERNEL_SLAB, ctx[1], 0, bytes, ctx[0]);
 }
 
-SEC("?raw_tp/kmalloc")
-int kernel_kmalloc(kernel_args *ctx)
-{
-	return kmalloc_done(ctx);
-}
-
-/* Until 6.0. */
-SEC("?raw_tp/kmalloc_node")
-int kernel_kmalloc_node(kernel_args *ctx)
-{
-	return kmalloc_done(ctx);
-}
-
-SEC("?raw_tp/kmem_cache_alloc")
-int kernel_cache_alloc(kernel_args *ctx)
-{
-	return cache_alloc_done(ctx);
-}
-
-/* Until 6.0. */
-SEC("?raw_tp/kmem_cache_alloc_node")
-int kernel_cache_alloc_node(kernel_args *ctx)
-{
-	return cache_alloc_done(ctx);
-}
-
-SEC("?raw_tp/mm_page_alloc")
-int kernel_page_alloc(kernel_args *ctx)
+/* (page, order, gfp_flags, migratetype) */
+static __always_inline void kernel_page_alloc(__u64 *ctx, bool is_first)
 {
 	__u32 order = ctx[1];
 
 	if (ctx[2] & GFP_MOVABLE || order > MAX_PAGE_ORDER)
-		return 0;
-	return kernel_allocated(ctx, UF_SITE_KERNEL_PAGES, ctx[0], order,
-				cfg_page_size_bytes << (order & 31), 0);
+		return;
+	kernel_allocated(ctx, is_first, UF_SITE_KERNEL_PAGES, ctx[0], order,
+			 cfg_page_size_bytes << (order & MAX_PAGE_ORDER), 0);
 }
 
 /* (call_site, reserved, is_atomic, size, align, base_addr, off, ptr, bytes_alloc, gfp) */
-SEC("?raw_tp/percpu_alloc_percpu")
-int kernel_percpu_alloc(kernel_args *ctx)
+static __always_inline void kernel_percpu_alloc(__u64 *ctx, bool is_first)
 {
-	return kernel_allocated(ctx, UF_SITE_KERNEL_PERCPU, ctx[7], 0, ctx[8],
-				ctx[0]);
+	kernel_allocated(ctx, is_first, UF_SITE_KERNEL_PERCPU, ctx[7], 0, ctx[8], ctx[0]);
 }
 
 /* Until 5.18: (reserved, is_atomic, size, align, base_addr, off, ptr) */
-SEC("?raw_tp/percpu_alloc_percpu")
-int kernel_percpu_alloc_old(kernel_args *ctx)
+static __always_inline void kernel_percpu_alloc_old(__u64 *ctx, bool is_first)
 {
-	return kernel_allocated(ctx, UF_SITE_KERNEL_PERCPU, ctx[6], 0,
-				ctx[2] * cfg_possible_cpu_cnt, 0);
+	kernel_allocated(ctx, is_first, UF_SITE_KERNEL_PERCPU, ctx[6], 0,
+			 ctx[2] * cfg_possible_cpu_cnt, 0);
+}
+
+/* A function's argument that is a pointer to pointers: older verifiers do not let us read those. */
+static __always_inline __u64 pointer_arg(const __u64 *ctx, __u32 i)
+{
+	__u64 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), ctx + i);
+	return value;
+}
+
+/* One pointer of an array of them. False: past its end. */
+static __always_inline bool read_object(__u64 array, __u64 cnt, __u32 i, __u64 *out)
+{
+	return i < cnt && !bpf_probe_read_kernel(out, sizeof(*out), (void *)(array + i * 8));
 }
 
 /*
  * Objects allocated in bulk make no event. (cache, flags, size, p); what it returns is their
  * number, in newer kernels whether there are any: all or none.
  */
-SEC("?fexit/kmem_cache_alloc_bulk")
-int kernel_alloc_bulk(__u64 *ctx)
+static __always_inline void kernel_alloc_bulk(__u64 *ctx, bool is_first)
 {
-	__u64 cache = ctx[0], cnt = ctx[2], objects = ctx[3], bytes, address;
+	__u64 cnt = ctx[2], objects = pointer_arg(ctx, 3);
 	struct uf_block_key key = {.image = UF_SITE_KERNEL_SLAB};
-	struct uf_block block = {};
+	struct uf_block block = {.fork_gen = bpf_get_current_pid_tgid()};
 	struct kernel_scratch *scratch;
 
-	bytes = BPF_CORE_READ((struct kmem_cache *)cache, size);
-	if (!(__u8)ctx[4] || !kernel_wants(bytes))
-		return 0;
+	block.size_bytes = BPF_CORE_READ((struct kmem_cache *)ctx[0], size);
+	if (!(__u8)ctx[4] || !kernel_wants(block.size_bytes))
+		return;
 	scratch = kernel_scratch_take();
 	if (!scratch)
-		return 0;
-	block.size_bytes = bytes;
+		return;
 	block.epoch = *(volatile __u32 *)&current_epoch;
 	if (kernel_site_here(ctx, &scratch->state, UF_SITE_KERNEL_SLAB, 0, &block.site)) {
 		for (__u32 i = 0; i < MAX_BULK; i++) {
-			if (i >= cnt ||
-			    bpf_probe_read_kernel(&address, sizeof(address),
-						  (void *)(objects + i * sizeof(address))))
+			if (!read_object(objects, cnt, i, &key.address))
 				break;
-			key.address = address;
 			stats_add(event_cnt, 1);
 			kernel_add(&key, &block);
 		}
@@ -387,10 +420,23 @@ int kernel_alloc_bulk(__u64 *ctx)
 			loss_add(BULK_CUT, 1);
 	}
 	scratch->is_busy = 0;
-	return 0;
 }
 
-/* ---- frees: each twice, see above ---- */
+TWO_PROGRAMS(ON_KMALLOC, "raw_tp/kmalloc", kernel_kmalloc, kernel_kmalloc)
+/* Until 6.0. */
+TWO_PROGRAMS(ON_KMALLOC_NODE, "raw_tp/kmalloc_node", kernel_kmalloc_node, kernel_kmalloc)
+TWO_PROGRAMS(ON_CACHE_ALLOC, "raw_tp/kmem_cache_alloc", kernel_cache_alloc, kernel_cache_alloc)
+/* Until 6.0. */
+TWO_PROGRAMS(ON_CACHE_ALLOC_NODE, "raw_tp/kmem_cache_alloc_node", kernel_cache_alloc_node,
+	     kernel_cache_alloc)
+TWO_PROGRAMS(ON_ALLOC_BULK, "fexit/kmem_cache_alloc_bulk", kernel_alloc_bulk, kernel_alloc_bulk)
+TWO_PROGRAMS(ON_PAGE_ALLOC, "raw_tp/mm_page_alloc", kernel_page_alloc, kernel_page_alloc)
+TWO_PROGRAMS(ON_PERCPU_ALLOC, "raw_tp/percpu_alloc_percpu", kernel_percpu_alloc,
+	     kernel_percpu_alloc)
+TWO_PROGRAMS(ON_PERCPU_ALLOC, "raw_tp/percpu_alloc_percpu", kernel_percpu_alloc_old,
+	     kernel_percpu_alloc_old)
+
+/* ---- frees ---- */
 
 static __always_inline void kernel_freed(__u64 address, __u32 kind, bool is_first)
 {
@@ -400,13 +446,32 @@ static __always_inline void kernel_freed(__u64 address, __u32 kind, bool is_firs
 		stats_add(unknown_free_cnt, 1);
 }
 
-static __always_inline void kernel_freed_bulk(__u64 cnt, __u64 objects)
+/* kfree: (call_site, ptr); kmem_cache_free: (call_site, ptr, name or cache) */
+static __always_inline void kernel_object_free(__u64 *ctx, bool is_first)
 {
-	__u64 address;
+	kernel_freed(ctx[1], UF_SITE_KERNEL_SLAB, is_first);
+}
+
+/* (base_addr, off, ptr) */
+static __always_inline void kernel_percpu_free(__u64 *ctx, bool is_first)
+{
+	kernel_freed(ctx[2], UF_SITE_KERNEL_PERCPU, is_first);
+}
+
+/* (page, order). Most pages are nobody's here: processes' and files'. */
+static __always_inline void kernel_page_free(__u64 *ctx, bool is_first)
+{
+	if (!kernel_free(ctx[0], UF_SITE_KERNEL_PAGES, ctx[1]))
+		kernel_free_part(ctx[0], ctx[1]);
+}
+
+/* (cache, size, p). Freed in bulk makes no event: kfree_rcu() and the network do it. */
+static __always_inline void kernel_free_bulk(__u64 *ctx, bool is_first)
+{
+	__u64 cnt = ctx[1], objects = pointer_arg(ctx, 2), address = 0;
 
 	for (__u32 i = 0; i < MAX_BULK; i++) {
-		if (i >= cnt || bpf_probe_read_kernel(&address, sizeof(address),
-						      (void *)(objects + i * sizeof(address))))
+		if (!read_object(objects, cnt, i, &address))
 			return;
 		kernel_free(address, UF_SITE_KERNEL_SLAB, 0);
 	}
@@ -414,44 +479,20 @@ static __always_inline void kernel_freed_bulk(__u64 cnt, __u64 objects)
 		loss_add(BULK_CUT, 1);
 }
 
-#define TWO_PROGRAMS(section, name, statement)                                                     \
-	SEC("?" section) int name##_1(__u64 *ctx)                                                  \
-	{                                                                                          \
-		const bool is_first = true;                                                        \
-		statement;                                                                         \
-		return 0;                                                                          \
-	}                                                                                          \
-	SEC("?" section) int name##_2(__u64 *ctx)                                                  \
-	{                                                                                          \
-		const bool is_first = false;                                                       \
-		statement;                                                                         \
-		return 0;                                                                          \
-	}
-
-/* (call_site, ptr) */
-TWO_PROGRAMS("raw_tp/kfree", kernel_kfree, kernel_freed(ctx[1], UF_SITE_KERNEL_SLAB, is_first))
-
-/* (call_site, ptr, name or cache) */
-TWO_PROGRAMS("raw_tp/kmem_cache_free", kernel_cache_free,
-	     kernel_freed(ctx[1], UF_SITE_KERNEL_SLAB, is_first))
-
-/* (base_addr, off, ptr) */
-TWO_PROGRAMS("raw_tp/percpu_free_percpu", kernel_percpu_free,
-	     kernel_freed(ctx[2], UF_SITE_KERNEL_PERCPU, is_first))
-
-/* (page, order). Most pages are nobody's here: processes' and files'. */
-TWO_PROGRAMS("raw_tp/mm_page_free", kernel_page_free, (void)is_first;
-	     kernel_knows_page(ctx[0], ctx[1]))
-
-/* (cache, size, p). Freed in bulk makes no event: kfree_rcu() and the network do it. */
-TWO_PROGRAMS("fentry/kmem_cache_free_bulk", kernel_free_bulk, (void)is_first;
-	     kernel_freed_bulk(ctx[1], ctx[2]))
-
 /*
  * (cache, object), since 6.18: kfree_rcu() into a sheaf, from where the object is given out again
  * without ever having been freed. If it does not fit the object is freed in bulk, later.
  */
-TWO_PROGRAMS("fentry/__kfree_rcu_sheaf", kernel_free_sheaf, (void)is_first;
-	     kernel_free(ctx[1], UF_SITE_KERNEL_SLAB, 0))
+static __always_inline void kernel_free_sheaf(__u64 *ctx, bool is_first)
+{
+	kernel_free(ctx[1], UF_SITE_KERNEL_SLAB, 0);
+}
+
+TWO_PROGRAMS(ON_KFREE, "raw_tp/kfree", kernel_kfree, kernel_object_free)
+TWO_PROGRAMS(ON_CACHE_FREE, "raw_tp/kmem_cache_free", kernel_cache_free, kernel_object_free)
+TWO_PROGRAMS(ON_FREE_BULK, "fentry/kmem_cache_free_bulk", kernel_free_bulk, kernel_free_bulk)
+TWO_PROGRAMS(ON_FREE_SHEAF, "fentry/__kfree_rcu_sheaf", kernel_free_sheaf, kernel_free_sheaf)
+TWO_PROGRAMS(ON_PAGE_FREE, "raw_tp/mm_page_free", kernel_page_free, kernel_page_free)
+TWO_PROGRAMS(ON_PERCPU_FREE, "raw_tp/percpu_free_percpu", kernel_percpu_free, kernel_percpu_free)
 
 #endif

@@ -348,8 +348,8 @@ static int add_kernel_losses(const struct collector *collector, struct snapshot 
 
 	tracer__kernel_misses(collector->tracer, &alloc_cnt, &free_cnt);
 	err = snapshot__add_loss(snap, "kernel_alloc_missed",
-				 "kernel allocations not recorded: an interrupt made them within "
-				 "another one", alloc_cnt);
+				 "kernel allocations, at most, not recorded: made within others",
+				 alloc_cnt);
 	if (err)
 		return err;
 	return snapshot__add_loss(snap, "kernel_free_missed",

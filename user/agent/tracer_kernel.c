@@ -7,43 +7,43 @@
 #include "agent/tracer_internal.h"
 #include "probe/kernel_events.h"
 
-/* A program, whether this kernel has what it attaches to, and whether the trace can do without. */
-struct kernel_program {
-	struct bpf_program *prog, *twin; /* twin: sees each event again, see bpf/kernel.bpf.h; or NULL */
-	bool is_wanted, is_optional;
+/* The programs of an event, see bpf/kernel.bpf.h; whether this kernel has it, and whether the trace
+ * can do without. */
+struct kernel_event {
+	struct bpf_program *first, *second;
+	bool is_there, is_optional;
 };
 
-#define MAX_PROGRAMS 16
+#define MAX_EVENTS  16
+#define FREE_EVENTS 6 /* the first of them */
 
 /* Frees come first: what is allocated before they are seen would be reported for ever. */
-static uint32_t list_programs(const struct unfreed_bpf *skel, const struct kernel_events *events,
-			      struct kernel_program programs[MAX_PROGRAMS])
+static uint32_t list_events(const struct unfreed_bpf *skel, const struct kernel_events *found,
+			    struct kernel_event events[MAX_EVENTS])
 {
-	const struct kernel_program all[] = {
-		{skel->progs.kernel_kfree_1, skel->progs.kernel_kfree_2, true, false},
-		{skel->progs.kernel_cache_free_1, skel->progs.kernel_cache_free_2, true, false},
-		{skel->progs.kernel_free_bulk_1, skel->progs.kernel_free_bulk_2,
-		 events->has_free_bulk, true},
-		{skel->progs.kernel_free_sheaf_1, skel->progs.kernel_free_sheaf_2,
-		 events->has_free_sheaf, true},
-		{skel->progs.kernel_page_free_1, skel->progs.kernel_page_free_2, events->has_pages,
-		 false},
-		{skel->progs.kernel_percpu_free_1, skel->progs.kernel_percpu_free_2,
-		 events->has_percpu || events->has_old_percpu, false},
-		{skel->progs.kernel_kmalloc, NULL, true, false},
-		{skel->progs.kernel_cache_alloc, NULL, true, false},
-		{skel->progs.kernel_kmalloc_node, NULL, events->has_node_events, false},
-		{skel->progs.kernel_cache_alloc_node, NULL, events->has_node_events, false},
-		{skel->progs.kernel_alloc_bulk, NULL, events->alloc_bulk != NULL, true},
-		{skel->progs.kernel_page_alloc, NULL, events->has_pages, false},
-		{skel->progs.kernel_percpu_alloc, NULL, events->has_percpu, false},
-		{skel->progs.kernel_percpu_alloc_old, NULL, events->has_old_percpu, false},
+#define PROGRAMS(name) skel->progs.name##_1, skel->progs.name##_2
+	const struct kernel_event all[] = {
+		{PROGRAMS(kernel_kfree), true, false},
+		{PROGRAMS(kernel_cache_free), true, false},
+		{PROGRAMS(kernel_free_bulk), found->has_free_bulk, true},
+		{PROGRAMS(kernel_free_sheaf), found->has_free_sheaf, true},
+		{PROGRAMS(kernel_page_free), found->has_pages, false},
+		{PROGRAMS(kernel_percpu_free), found->has_percpu || found->has_old_percpu, false},
+		{PROGRAMS(kernel_kmalloc), true, false},
+		{PROGRAMS(kernel_cache_alloc), true, false},
+		{PROGRAMS(kernel_kmalloc_node), found->has_node_events, false},
+		{PROGRAMS(kernel_cache_alloc_node), found->has_node_events, false},
+		{PROGRAMS(kernel_alloc_bulk), found->alloc_bulk != NULL, true},
+		{PROGRAMS(kernel_page_alloc), found->has_pages, false},
+		{PROGRAMS(kernel_percpu_alloc), found->has_percpu, false},
+		{PROGRAMS(kernel_percpu_alloc_old), found->has_old_percpu, false},
 	};
 	const uint32_t cnt = sizeof(all) / sizeof(all[0]);
+#undef PROGRAMS
 
-	_Static_assert(sizeof(all) / sizeof(all[0]) <= MAX_PROGRAMS, "no room");
+	_Static_assert(sizeof(all) / sizeof(all[0]) <= MAX_EVENTS, "no room");
 	for (uint32_t i = 0; i < cnt; i++)
-		programs[i] = all[i];
+		events[i] = all[i];
 	return cnt;
 }
 
@@ -60,26 +60,29 @@ static int find_events(struct kernel_events *events)
 }
 
 /* Which programs are loaded: of all there are in the object, those that are wanted here. */
-static int choose_programs(struct tracer *tracer, const struct kernel_events *events)
+static int choose_programs(struct tracer *tracer, const struct kernel_events *found)
 {
-	struct kernel_program programs[MAX_PROGRAMS];
-	uint32_t cnt = list_programs(tracer->skel, events, programs);
+	struct unfreed_bpf *skel = tracer->skel;
+	struct kernel_event events[MAX_EVENTS];
+	uint32_t cnt = list_events(skel, found, events);
 	struct bpf_program *prog;
 	int err = 0;
 
-	bpf_object__for_each_program(prog, tracer->skel->obj)
+	bpf_object__for_each_program(prog, skel->obj)
 		bpf_program__set_autoload(prog, false);
 	for (uint32_t i = 0; i < cnt; i++) {
-		bool loads = programs[i].is_wanted &&
-			     !(programs[i].is_optional && tracer->kernel_lacks_bulk);
+		bool loads = events[i].is_there &&
+			     !(events[i].is_optional && tracer->kernel_lacks_bulk);
 
-		bpf_program__set_autoload(programs[i].prog, loads);
-		if (programs[i].twin)
-			bpf_program__set_autoload(programs[i].twin, loads);
+		bpf_program__set_autoload(events[i].first, loads);
+		bpf_program__set_autoload(events[i].second, loads);
 	}
-	if (events->alloc_bulk)
-		err = bpf_program__set_attach_target(tracer->skel->progs.kernel_alloc_bulk, 0,
-						     events->alloc_bulk);
+	if (found->alloc_bulk)
+		err = bpf_program__set_attach_target(skel->progs.kernel_alloc_bulk_1, 0,
+						     found->alloc_bulk);
+	if (found->alloc_bulk && !err)
+		err = bpf_program__set_attach_target(skel->progs.kernel_alloc_bulk_2, 0,
+						     found->alloc_bulk);
 	return err;
 }
 
@@ -121,11 +124,8 @@ int tracer__load_kernel(struct tracer *tracer)
 
 static int attach(struct tracer *tracer, struct bpf_program *prog)
 {
-	struct bpf_link *link;
+	struct bpf_link *link = bpf_program__attach(prog);
 
-	if (!prog || !bpf_program__autoload(prog))
-		return 0;
-	link = bpf_program__attach(prog);
 	if (!link)
 		return -errno;
 	tracer->kernel_links[tracer->kernel_link_cnt++] = link;
@@ -148,23 +148,26 @@ static int add_processes(struct tracer *tracer)
 
 int tracer__attach_kernel(struct tracer *tracer)
 {
-	struct kernel_program programs[MAX_PROGRAMS];
+	struct kernel_event events[MAX_EVENTS];
 	const struct kernel_events any = {0};
-	uint32_t cnt = list_programs(tracer->skel, &any, programs);
+	uint32_t cnt = list_events(tracer->skel, &any, events);
 	int err = add_processes(tracer);
 
 	_Static_assert(sizeof(tracer->kernel_links) / sizeof(tracer->kernel_links[0]) >=
-			       2 * MAX_PROGRAMS, "each may have a twin");
+			       2 * MAX_EVENTS, "each has two programs");
 	for (uint32_t i = 0; !err && i < cnt; i++) {
-		err = attach(tracer, programs[i].prog);
+		if (!bpf_program__autoload(events[i].first))
+			continue;
+		err = attach(tracer, events[i].first);
 		if (!err)
-			err = attach(tracer, programs[i].twin);
-		if (err && programs[i].is_optional) {
+			err = attach(tracer, events[i].second);
+		if (!err)
+			tracer->probe_cnt++;
+		if (err && events[i].is_optional) {
 			tracer->kernel_lacks_bulk = true;
 			err = 0;
 		}
 	}
-	tracer->probe_cnt = tracer->kernel_link_cnt;
 	return err;
 }
 
@@ -179,7 +182,7 @@ static uint64_t misses(const struct bpf_program *prog)
 	struct bpf_prog_info info = {0};
 	uint32_t size = sizeof(info);
 
-	if (!prog || !bpf_program__autoload(prog) ||
+	if (!bpf_program__autoload(prog) ||
 	    bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &size))
 		return 0;
 	return info.recursion_misses;
@@ -187,17 +190,14 @@ static uint64_t misses(const struct bpf_program *prog)
 
 void tracer__kernel_misses(const struct tracer *tracer, uint64_t *alloc_cnt, uint64_t *free_cnt)
 {
-	struct kernel_program programs[MAX_PROGRAMS];
+	struct kernel_event events[MAX_EVENTS];
 	const struct kernel_events any = {0};
-	uint32_t cnt = list_programs(tracer->skel, &any, programs);
+	uint32_t cnt = list_events(tracer->skel, &any, events);
 
 	*alloc_cnt = *free_cnt = 0;
 	for (uint32_t i = 0; i < cnt; i++) {
-		uint64_t one = misses(programs[i].prog), other = misses(programs[i].twin);
+		uint64_t first = misses(events[i].first), second = misses(events[i].second);
 
-		if (!programs[i].twin)
-			*alloc_cnt += one;
-		else
-			*free_cnt += one < other ? one : other;
+		*(i < FREE_EVENTS ? free_cnt : alloc_cnt) += first < second ? first : second;
 	}
 }
