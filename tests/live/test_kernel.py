@@ -22,7 +22,7 @@ LARGE_BYTES = 16384  # kmalloc's of 256 buffers of 40 bytes
 # Where allocations are: functions have other names, or are inlined, in other kernels.
 EVENTFD = r"eventfd"
 PIPE = r"^alloc_pipe_info$"
-PIPE_WRITE = r"pipe_write$"
+PIPE_WRITE = r"pipe_(write|prefill|get_page)"
 RESIZE = r"^(pipe_resize_ring|pipe_set_size|pipe_fcntl)"
 MAP = r"^(bpf_)?array_(map_)?alloc|^bpf_map_alloc_percpu$"
 SEMAPHORES = r"^(newary|sem_alloc)"
@@ -66,7 +66,8 @@ class Kernel(harness.LiveTest):
 
     def check_opened(self, report, has_semaphores):
         """All that the program opens is there."""
-        expected = [("slab", PIPE, PIPES * 2 + LARGE_PIPES * 2 - LARGE_PIPES, None),
+        # A pipe is two objects; one of a large pipe was replaced by resizing.
+        expected = [("slab", PIPE, 2 * PIPES + LARGE_PIPES, None),
                     ("pages", PIPE_WRITE, PIPES * PIPE_PAGES, PIPES * PIPE_PAGES * PAGE),
                     ("slab", RESIZE, LARGE_PIPES, LARGE_PIPES * LARGE_BYTES),
                     ("pages", RESIZE, 0, 0)]
@@ -92,12 +93,14 @@ class Kernel(harness.LiveTest):
 
     def all_gone(self, report, may_miss):
         """Is everything closed gone?"""
-        return not any(kernel_sums(report, memory, pattern, anywhere=anywhere)[0]
-                       for memory, pattern, anywhere in
-                       [("slab", EVENTFD, False), ("slab", PIPE, False), ("slab", RESIZE, False),
-                        ("pages", PIPE_WRITE, False), ("percpu", MAP, True),
-                        ("pages", SEMAPHORES, True), ("slab", SEMAPHORES, False)]
-                       + ([] if may_miss else [("slab", MEMBERSHIP, True)]))
+        # The interface keeps one table of its groups.
+        members = kernel_sums(report, "slab", MEMBERSHIP, anywhere=True)[0]
+        return (may_miss or members <= 1) and not any(
+            kernel_sums(report, memory, pattern, anywhere=anywhere)[0]
+            for memory, pattern, anywhere in
+            [("slab", EVENTFD, False), ("slab", PIPE, False), ("slab", RESIZE, False),
+             ("pages", PIPE_WRITE, False), ("percpu", MAP, True), ("pages", SEMAPHORES, True),
+             ("slab", SEMAPHORES, False)])
 
     def test_objects_pages_and_per_cpu_memory_are_counted_until_they_are_freed(self):
         victim, tool = self.objects()
@@ -105,7 +108,9 @@ class Kernel(harness.LiveTest):
         has_semaphores = {gate: victim.go(gate) for gate in OPENED}["DONE semaphores"][0]
         report = tool.fresh_report()
         self.check_opened(report, has_semaphores)
-        self.assert_no_loss(report, ["missed_free"] if may_miss else [])
+        # Whatever else the host allocates and frees meanwhile may be missed.
+        self.assert_no_loss(report, ["kernel_alloc_missed", "kernel_free_missed"]
+                            + (["missed_free"] if may_miss else []))
         self.assertEqual({site["kind"] for site in report["sites"]}, {"kernel"})
         self.assertEqual({site["stack_end"] for site in report["sites"]}, {"complete"})
         self.assertEqual(report["targets"], [])

@@ -32,6 +32,7 @@ static const char *const machinery[] = {
 	/* pages */
 	"alloc_page", "__alloc_page", "alloc_frozen_pages", "__alloc_frozen_pages", "folio_alloc",
 	"__folio_alloc", "__get_free_page", "get_free_page", "get_zeroed_page",
+	"vmalloc", "__vmalloc", "vzalloc", "vm_area_alloc_pages",
 	/* per-CPU memory */
 	"pcpu_alloc", "__alloc_percpu", "alloc_percpu",
 };

@@ -86,18 +86,36 @@ static int choose_programs(struct tracer *tracer, const struct kernel_events *fo
 	return err;
 }
 
+/* What runs within the kernel's allocators cannot ask them for memory. Of maps that are not used
+ * next to nothing is made. */
+static int preallocate_maps(struct unfreed_bpf *skel)
+{
+	struct bpf_map *map;
+	int err = 0;
+
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		uint32_t flags = bpf_map__map_flags(map);
+
+		if (err || bpf_map__type(map) != BPF_MAP_TYPE_HASH || !(flags & BPF_F_NO_PREALLOC))
+			continue;
+		err = bpf_map__set_map_flags(map, flags & ~BPF_F_NO_PREALLOC);
+		if (!err && map != skel->maps.live)
+			err = bpf_map__set_max_entries(map, 1);
+	}
+	return err;
+}
+
 static int configure(struct tracer *tracer, const struct kernel_events *events)
 {
 	struct unfreed_bpf *skel = tracer->skel;
-	uint32_t flags = bpf_map__map_flags(skel->maps.live);
 	int cpu_cnt = libbpf_num_possible_cpus();
 
 	skel->rodata->cfg_kernel_by_process = tracer->opts.pid_cnt > 0;
 	skel->rodata->cfg_kmalloc_bytes_arg = events->kmalloc_bytes_arg;
 	skel->rodata->cfg_cache_bytes_arg = events->cache_bytes_arg;
 	skel->rodata->cfg_possible_cpu_cnt = cpu_cnt > 0 ? cpu_cnt : 1;
-	/* What runs within the kernel's allocators cannot ask them for memory. */
-	return bpf_map__set_map_flags(skel->maps.live, flags & ~BPF_F_NO_PREALLOC);
+	return preallocate_maps(skel);
 }
 
 int tracer__load_kernel(struct tracer *tracer)
