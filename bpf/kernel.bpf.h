@@ -16,8 +16,8 @@
  * whoever is there. So nothing here may allocate: the live table is preallocated in this mode. And
  * an event that comes while its program runs, on the same CPU, does not run it once more: a missed
  * allocation would be a block less in the report, a missed free a leak that is none. So each event
- * has two programs of the same code. The second one does nothing, unless it finds the first one
- * running: then that was missed. What both miss the kernel counts (recursion_misses).
+ * has two programs of the same code, and the second one does what the first one has missed. What
+ * the first one misses the kernel counts (recursion_misses), what the second one does we do.
  *
  * Raw tracepoints give their arguments as numbers, so that one program can do for kernels that
  * differ in their order; where arguments are is found out by user space. Only arguments that all
@@ -34,17 +34,18 @@ struct page {
 	unsigned long flags;
 } __attribute__((preserve_access_index));
 
-const volatile bool cfg_kernel_by_process = false; /* only what the processes in "processes" allocate */
-const volatile __u32 cfg_kmalloc_bytes_arg = 3;	   /* 3 or 4: bytes_alloc of kmalloc */
+const volatile bool cfg_kernel_by_process =
+	false; /* only what the processes in "processes" allocate */
+const volatile __u32 cfg_kmalloc_bytes_arg = 3; /* 3 or 4: bytes_alloc of kmalloc */
 /* kmem_cache_alloc: 3: bytes_alloc there, likewise 4; 2: the cache there, which knows its size. */
 const volatile __u32 cfg_cache_bytes_arg = 2;
 const volatile __u32 cfg_possible_cpu_cnt = 1;
 
-#define MAX_PAGE_ORDER	31    /* more than any kernel has; a power of two, less one */
-#define MAX_BULK	1024  /* objects of one call that are looked at */
-#define MIN_ADDRESS	4096  /* below: NULL, and kmalloc(0)'s pointer to nothing */
-#define ALLOC_NESTING	4     /* task, softirq, interrupt, NMI */
-#define GFP_MOVABLE	0x08u /* memory of processes and files, which the kernel may move about */
+#define MAX_PAGE_ORDER 31    /* more than any kernel has; a power of two, less one */
+#define MAX_BULK       1024  /* objects of one call that are looked at */
+#define MIN_ADDRESS    4096  /* below: NULL, and kmalloc(0)'s pointer to nothing */
+#define ALLOC_NESTING  4     /* task, softirq, interrupt, NMI */
+#define GFP_MOVABLE    0x08u /* memory of processes and files, which the kernel may move about */
 
 /*
  * How many allocations of several pages are live, by order: nobody looks for a page in one of an
@@ -69,53 +70,47 @@ struct {
 	__type(value, struct kernel_scratch);
 } kernel_scratches SEC(".maps");
 
-/* Is a first program running? Per CPU, by event. */
-enum kernel_event {
-	ON_KMALLOC,
-	ON_KMALLOC_NODE,
-	ON_CACHE_ALLOC,
-	ON_CACHE_ALLOC_NODE,
-	ON_ALLOC_BULK,
-	ON_PAGE_ALLOC,
-	ON_PERCPU_ALLOC,
-	ON_KFREE,
-	ON_CACHE_FREE,
-	ON_FREE_BULK,
-	ON_FREE_SHEAF,
-	ON_PAGE_FREE,
-	ON_PERCPU_FREE,
-	KERNEL_EVENT_CNT,
-};
-
+/* By enum uf_kernel_event, per CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, KERNEL_EVENT_CNT);
+	__uint(max_entries, UF_KERNEL_EVENT_CNT);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct uf_kernel_running);
 } kernel_running SEC(".maps");
 
+static __always_inline struct uf_kernel_running *kernel_running_of(__u32 event)
+{
+	return bpf_map_lookup_elem(&kernel_running, &event);
+}
+
 /*
- * Both programs of an event. Before 6.1 a program does run once more within itself, and the second
- * one finds what it did.
+ * Both programs of an event, which is about an address. The first one leaves word of what it has
+ * done; where the second one does not find that, it does it. (Word may be overwritten by an event
+ * that comes in between. And before 6.1 a program does run once more within itself. So what the
+ * second one does has to bear that it was done before.)
  */
-#define TWO_PROGRAMS(event, section, name, do_it)                                                  \
+#define TWO_PROGRAMS(event, section, name, address, do_it)                                         \
 	SEC("?" section) int name##_1(__u64 *ctx)                                                  \
 	{                                                                                          \
-		__u32 *running = bpf_map_lookup_elem(&kernel_running, &(__u32){event});            \
+		struct uf_kernel_running *running = kernel_running_of(event);                      \
                                                                                                    \
-		if (!running)                                                                      \
-			return 0;                                                                  \
-		__sync_fetch_and_add(running, 1);                                                  \
 		do_it(ctx, true);                                                                  \
-		__sync_fetch_and_add(running, -1);                                                 \
+		if (running)                                                                       \
+			*(volatile __u64 *)&running->done = (address) + 1;                         \
 		return 0;                                                                          \
 	}                                                                                          \
 	SEC("?" section) int name##_2(__u64 *ctx)                                                  \
 	{                                                                                          \
-		__u32 *running = bpf_map_lookup_elem(&kernel_running, &(__u32){event});            \
+		struct uf_kernel_running *running = kernel_running_of(event);                      \
                                                                                                    \
-		if (running && *(volatile __u32 *)running)                                         \
-			do_it(ctx, false);                                                         \
+		if (!running)                                                                      \
+			return 0;                                                                  \
+		if (*(volatile __u64 *)&running->done == (address) + 1) {                          \
+			*(volatile __u64 *)&running->done = 0;                                     \
+			return 0;                                                                  \
+		}                                                                                  \
+		__sync_fetch_and_add(&running->stood_in_cnt, 1);                                   \
+		do_it(ctx, false);                                                                 \
 		return 0;                                                                          \
 	}
 
@@ -159,7 +154,8 @@ __noinline int kernel_hash_stack(struct thread_state *state, __u32 kind)
 	return 0;
 }
 
-/* The site of the kernel's stack as it is. call_site: the only frame of a stack that is not to be had. */
+/* The site of the kernel's stack as it is. call_site: the only frame of a stack that is not to be
+ * had. */
 static __always_inline bool kernel_site_here(void *ctx, struct thread_state *state, __u32 kind,
 					     __u64 call_site, __u32 *out)
 {
@@ -169,7 +165,8 @@ static __always_inline bool kernel_site_here(void *ctx, struct thread_state *sta
 
 	if (bytes > 0) {
 		state->frame_cnt = (__u32)bytes / sizeof(__u64);
-		state->stack_end = state->frame_cnt < UF_MAX_FRAMES ? UF_END_COMPLETE : UF_END_DEPTH;
+		state->stack_end =
+			state->frame_cnt < UF_MAX_FRAMES ? UF_END_COMPLETE : UF_END_DEPTH;
 	} else {
 		state->frames[0] = call_site;
 		state->frame_cnt = call_site != 0;
@@ -210,7 +207,7 @@ static __always_inline bool kernel_is_told_twice(const struct uf_block *old,
 						 const struct uf_block *new)
 {
 	return new->size_bytes > 2 * cfg_page_size_bytes && old->size_bytes == new->size_bytes &&
-	       old->fork_gen == new->fork_gen && new->epoch - old->epoch <= 1;
+	       old->fork_gen == new->fork_gen &&new->epoch - old->epoch <= 1;
 }
 
 /* Enters a new block and counts it at its site. */
@@ -295,13 +292,15 @@ __noinline int kernel_free(__u64 address, __u32 kind, __u32 order)
 	return true;
 }
 
-/* Pages at page, of the given order, are a part of a larger allocation: what is left of it stays. */
+/* Pages at page, of the given order, are a part of a larger allocation: what is left of it stays.
+ */
 __noinline int kernel_free_part(__u64 page, __u32 order)
 {
 	const __u64 page_struct_bytes = bpf_core_type_size(struct page);
 	const __u64 freed_bytes = cfg_page_size_bytes << (order & MAX_PAGE_ORDER);
 
-	/* Pages are found by their alignment, and so are their structs if that is a power of two. */
+	/* Pages are found by their alignment, and so are their structs if that is a power of two.
+	 */
 	if (page_struct_bytes & (page_struct_bytes - 1))
 		return false;
 	for (__u32 i = 1; i <= MAX_PAGE_ORDER; i++) {
@@ -413,6 +412,8 @@ static __always_inline void kernel_alloc_bulk(__u64 *ctx, bool is_first)
 		for (__u32 i = 0; i < MAX_BULK; i++) {
 			if (!read_object(objects, cnt, i, &key.address))
 				break;
+			if (!is_first && bpf_map_lookup_elem(&live, &key))
+				continue;
 			stats_add(event_cnt, 1);
 			kernel_add(&key, &block);
 		}
@@ -422,18 +423,20 @@ static __always_inline void kernel_alloc_bulk(__u64 *ctx, bool is_first)
 	scratch->is_busy = 0;
 }
 
-TWO_PROGRAMS(ON_KMALLOC, "raw_tp/kmalloc", kernel_kmalloc, kernel_kmalloc)
+TWO_PROGRAMS(UF_ON_KMALLOC, "raw_tp/kmalloc", kernel_kmalloc, ctx[1], kernel_kmalloc)
 /* Until 6.0. */
-TWO_PROGRAMS(ON_KMALLOC_NODE, "raw_tp/kmalloc_node", kernel_kmalloc_node, kernel_kmalloc)
-TWO_PROGRAMS(ON_CACHE_ALLOC, "raw_tp/kmem_cache_alloc", kernel_cache_alloc, kernel_cache_alloc)
-/* Until 6.0. */
-TWO_PROGRAMS(ON_CACHE_ALLOC_NODE, "raw_tp/kmem_cache_alloc_node", kernel_cache_alloc_node,
+TWO_PROGRAMS(UF_ON_KMALLOC_NODE, "raw_tp/kmalloc_node", kernel_kmalloc_node, ctx[1], kernel_kmalloc)
+TWO_PROGRAMS(UF_ON_CACHE_ALLOC, "raw_tp/kmem_cache_alloc", kernel_cache_alloc, ctx[1],
 	     kernel_cache_alloc)
-TWO_PROGRAMS(ON_ALLOC_BULK, "fexit/kmem_cache_alloc_bulk", kernel_alloc_bulk, kernel_alloc_bulk)
-TWO_PROGRAMS(ON_PAGE_ALLOC, "raw_tp/mm_page_alloc", kernel_page_alloc, kernel_page_alloc)
-TWO_PROGRAMS(ON_PERCPU_ALLOC, "raw_tp/percpu_alloc_percpu", kernel_percpu_alloc,
+/* Until 6.0. */
+TWO_PROGRAMS(UF_ON_CACHE_ALLOC_NODE, "raw_tp/kmem_cache_alloc_node", kernel_cache_alloc_node,
+	     ctx[1], kernel_cache_alloc)
+TWO_PROGRAMS(UF_ON_ALLOC_BULK, "fexit/kmem_cache_alloc_bulk", kernel_alloc_bulk,
+	     pointer_arg(ctx, 3), kernel_alloc_bulk)
+TWO_PROGRAMS(UF_ON_PAGE_ALLOC, "raw_tp/mm_page_alloc", kernel_page_alloc, ctx[0], kernel_page_alloc)
+TWO_PROGRAMS(UF_ON_PERCPU_ALLOC, "raw_tp/percpu_alloc_percpu", kernel_percpu_alloc, ctx[7],
 	     kernel_percpu_alloc)
-TWO_PROGRAMS(ON_PERCPU_ALLOC, "raw_tp/percpu_alloc_percpu", kernel_percpu_alloc_old,
+TWO_PROGRAMS(UF_ON_PERCPU_ALLOC, "raw_tp/percpu_alloc_percpu", kernel_percpu_alloc_old, ctx[6],
 	     kernel_percpu_alloc_old)
 
 /* ---- frees ---- */
@@ -488,11 +491,15 @@ static __always_inline void kernel_free_sheaf(__u64 *ctx, bool is_first)
 	kernel_free(ctx[1], UF_SITE_KERNEL_SLAB, 0);
 }
 
-TWO_PROGRAMS(ON_KFREE, "raw_tp/kfree", kernel_kfree, kernel_object_free)
-TWO_PROGRAMS(ON_CACHE_FREE, "raw_tp/kmem_cache_free", kernel_cache_free, kernel_object_free)
-TWO_PROGRAMS(ON_FREE_BULK, "fentry/kmem_cache_free_bulk", kernel_free_bulk, kernel_free_bulk)
-TWO_PROGRAMS(ON_FREE_SHEAF, "fentry/__kfree_rcu_sheaf", kernel_free_sheaf, kernel_free_sheaf)
-TWO_PROGRAMS(ON_PAGE_FREE, "raw_tp/mm_page_free", kernel_page_free, kernel_page_free)
-TWO_PROGRAMS(ON_PERCPU_FREE, "raw_tp/percpu_free_percpu", kernel_percpu_free, kernel_percpu_free)
+TWO_PROGRAMS(UF_ON_KFREE, "raw_tp/kfree", kernel_kfree, ctx[1], kernel_object_free)
+TWO_PROGRAMS(UF_ON_CACHE_FREE, "raw_tp/kmem_cache_free", kernel_cache_free, ctx[1],
+	     kernel_object_free)
+TWO_PROGRAMS(UF_ON_FREE_BULK, "fentry/kmem_cache_free_bulk", kernel_free_bulk, pointer_arg(ctx, 2),
+	     kernel_free_bulk)
+TWO_PROGRAMS(UF_ON_FREE_SHEAF, "fentry/__kfree_rcu_sheaf", kernel_free_sheaf, ctx[1],
+	     kernel_free_sheaf)
+TWO_PROGRAMS(UF_ON_PAGE_FREE, "raw_tp/mm_page_free", kernel_page_free, ctx[0], kernel_page_free)
+TWO_PROGRAMS(UF_ON_PERCPU_FREE, "raw_tp/percpu_free_percpu", kernel_percpu_free, ctx[2],
+	     kernel_percpu_free)
 
 #endif

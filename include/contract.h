@@ -302,6 +302,30 @@ struct uf_stats {
 	__u64 pad[8 - (3 + UF_LOSS_CNT) % 8];
 };
 
+/* --kernel: what the kernel tells of its own memory. */
+enum uf_kernel_event {
+	UF_ON_KMALLOC,
+	UF_ON_KMALLOC_NODE,
+	UF_ON_CACHE_ALLOC,
+	UF_ON_CACHE_ALLOC_NODE,
+	UF_ON_ALLOC_BULK,
+	UF_ON_PAGE_ALLOC,
+	UF_ON_PERCPU_ALLOC,
+	UF_ON_KFREE, /* frees from here on */
+	UF_ON_CACHE_FREE,
+	UF_ON_FREE_BULK,
+	UF_ON_FREE_SHEAF,
+	UF_ON_PAGE_FREE,
+	UF_ON_PERCPU_FREE,
+	UF_KERNEL_EVENT_CNT,
+};
+
+/* The two programs of such an event, on one CPU. */
+struct uf_kernel_running {
+	__u64 done;         /* the first one's last address, and 1, until the second one has seen it */
+	__u64 stood_in_cnt; /* events that the second one has done in place of the first */
+};
+
 /* In uf_process.flags. */
 #define UF_PROC_WAITS_EXEC 1u /* launched, not yet executing its command: not traced until exec */
 #define UF_PROC_SHARED_MM  2u /* vfork child: its allocations are the parent's */

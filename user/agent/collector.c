@@ -344,17 +344,17 @@ static int add_targets(const struct collector *collector, struct snapshot *snap)
 static int add_kernel_losses(const struct collector *collector, struct snapshot *snap)
 {
 	uint64_t alloc_cnt, free_cnt;
-	int err;
+	int err = tracer__kernel_misses(collector->tracer, &alloc_cnt, &free_cnt);
 
-	tracer__kernel_misses(collector->tracer, &alloc_cnt, &free_cnt);
-	err = snapshot__add_loss(snap, "kernel_alloc_missed",
-				 "kernel allocations, at most, not recorded: made within others",
-				 alloc_cnt);
+	if (!err)
+		err = snapshot__add_loss(snap, "kernel_alloc_missed",
+					 "kernel allocations not recorded: made within others",
+					 alloc_cnt);
 	if (err)
 		return err;
 	return snapshot__add_loss(snap, "kernel_free_missed",
-				  "kernel frees, at most, not seen: what they freed is shown until "
-				  "its address is used again", free_cnt);
+				  "kernel frees not seen: what they freed is shown until its address "
+				  "is used again", free_cnt);
 }
 
 static int add_losses(const struct collector *collector, struct snapshot *snap)

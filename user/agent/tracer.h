@@ -145,8 +145,8 @@ bool tracer__pools_failed(struct tracer *tracer);
 int tracer__attach_kernel(struct tracer *tracer);
 /* Are objects that are allocated and freed in bulk not seen here? */
 bool tracer__kernel_lacks_bulk(const struct tracer *tracer);
-/* At most how many events were not seen, as they came within others of the same kind. */
-void tracer__kernel_misses(const struct tracer *tracer, uint64_t *alloc_cnt, uint64_t *free_cnt);
+/* How many events neither of their programs has seen, as they came within others. 0 or -ENOMEM. */
+int tracer__kernel_misses(const struct tracer *tracer, uint64_t *alloc_cnt, uint64_t *free_cnt);
 
 /* ---- for agent/unwinder.c: unwind tables in the kernel ---- */
 

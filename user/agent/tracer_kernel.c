@@ -3,6 +3,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include "agent/tracer_internal.h"
 #include "probe/kernel_events.h"
@@ -10,12 +11,12 @@
 /* The programs of an event, see bpf/kernel.bpf.h; whether this kernel has it, and whether the trace
  * can do without. */
 struct kernel_event {
+	enum uf_kernel_event id;
 	struct bpf_program *first, *second;
 	bool is_there, is_optional;
 };
 
-#define MAX_EVENTS  16
-#define FREE_EVENTS 6 /* the first of them */
+#define MAX_EVENTS 16
 
 /* Frees come first: what is allocated before they are seen would be reported for ever. */
 static uint32_t list_events(const struct unfreed_bpf *skel, const struct kernel_events *found,
@@ -23,20 +24,23 @@ static uint32_t list_events(const struct unfreed_bpf *skel, const struct kernel_
 {
 #define PROGRAMS(name) skel->progs.name##_1, skel->progs.name##_2
 	const struct kernel_event all[] = {
-		{PROGRAMS(kernel_kfree), true, false},
-		{PROGRAMS(kernel_cache_free), true, false},
-		{PROGRAMS(kernel_free_bulk), found->has_free_bulk, true},
-		{PROGRAMS(kernel_free_sheaf), found->has_free_sheaf, true},
-		{PROGRAMS(kernel_page_free), found->has_pages, false},
-		{PROGRAMS(kernel_percpu_free), found->has_percpu || found->has_old_percpu, false},
-		{PROGRAMS(kernel_kmalloc), true, false},
-		{PROGRAMS(kernel_cache_alloc), true, false},
-		{PROGRAMS(kernel_kmalloc_node), found->has_node_events, false},
-		{PROGRAMS(kernel_cache_alloc_node), found->has_node_events, false},
-		{PROGRAMS(kernel_alloc_bulk), found->alloc_bulk != NULL, true},
-		{PROGRAMS(kernel_page_alloc), found->has_pages, false},
-		{PROGRAMS(kernel_percpu_alloc), found->has_percpu, false},
-		{PROGRAMS(kernel_percpu_alloc_old), found->has_old_percpu, false},
+		{UF_ON_KFREE, PROGRAMS(kernel_kfree), true, false},
+		{UF_ON_CACHE_FREE, PROGRAMS(kernel_cache_free), true, false},
+		{UF_ON_FREE_BULK, PROGRAMS(kernel_free_bulk), found->has_free_bulk, true},
+		{UF_ON_FREE_SHEAF, PROGRAMS(kernel_free_sheaf), found->has_free_sheaf, true},
+		{UF_ON_PAGE_FREE, PROGRAMS(kernel_page_free), found->has_pages, false},
+		{UF_ON_PERCPU_FREE, PROGRAMS(kernel_percpu_free),
+		 found->has_percpu || found->has_old_percpu, false},
+		{UF_ON_KMALLOC, PROGRAMS(kernel_kmalloc), true, false},
+		{UF_ON_CACHE_ALLOC, PROGRAMS(kernel_cache_alloc), true, false},
+		{UF_ON_KMALLOC_NODE, PROGRAMS(kernel_kmalloc_node), found->has_node_events, false},
+		{UF_ON_CACHE_ALLOC_NODE, PROGRAMS(kernel_cache_alloc_node), found->has_node_events,
+		 false},
+		{UF_ON_ALLOC_BULK, PROGRAMS(kernel_alloc_bulk), found->alloc_bulk, true},
+		{UF_ON_PAGE_ALLOC, PROGRAMS(kernel_page_alloc), found->has_pages, false},
+		{UF_ON_PERCPU_ALLOC, PROGRAMS(kernel_percpu_alloc), found->has_percpu, false},
+		{UF_ON_PERCPU_ALLOC, PROGRAMS(kernel_percpu_alloc_old), found->has_old_percpu,
+		 false},
 	};
 	const uint32_t cnt = sizeof(all) / sizeof(all[0]);
 #undef PROGRAMS
@@ -200,22 +204,46 @@ static uint64_t misses(const struct bpf_program *prog)
 	struct bpf_prog_info info = {0};
 	uint32_t size = sizeof(info);
 
-	if (!bpf_program__autoload(prog) ||
-	    bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &size))
+	if (bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &size))
 		return 0;
 	return info.recursion_misses;
 }
 
-void tracer__kernel_misses(const struct tracer *tracer, uint64_t *alloc_cnt, uint64_t *free_cnt)
+/* How often the second program of an event did what the first one missed. running: one a CPU. */
+static uint64_t stood_in(const struct tracer *tracer, enum uf_kernel_event event,
+			 struct uf_kernel_running *running)
 {
+	const uint32_t key = event;
+	uint64_t cnt = 0;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(tracer->skel->maps.kernel_running), &key, running))
+		return 0;
+	for (int cpu = 0; cpu < tracer->cpu_cnt; cpu++)
+		cnt += running[cpu].stood_in_cnt;
+	return cnt;
+}
+
+int tracer__kernel_misses(const struct tracer *tracer, uint64_t *alloc_cnt, uint64_t *free_cnt)
+{
+	struct uf_kernel_running *running = calloc(tracer->cpu_cnt, sizeof(*running));
 	struct kernel_event events[MAX_EVENTS];
 	const struct kernel_events any = {0};
 	uint32_t cnt = list_events(tracer->skel, &any, events);
 
 	*alloc_cnt = *free_cnt = 0;
+	if (!running)
+		return -ENOMEM;
 	for (uint32_t i = 0; i < cnt; i++) {
-		uint64_t first = misses(events[i].first), second = misses(events[i].second);
+		uint64_t missed, done;
 
-		*(i < FREE_EVENTS ? free_cnt : alloc_cnt) += first < second ? first : second;
+		if (!bpf_program__autoload(events[i].first))
+			continue;
+		/* What is done meanwhile must not come out as missed. */
+		missed = misses(events[i].first);
+		done = stood_in(tracer, events[i].id, running);
+		if (missed > done)
+			*(events[i].id < UF_ON_KFREE ? alloc_cnt : free_cnt) += missed - done;
 	}
+	free(running);
+	return 0;
 }
