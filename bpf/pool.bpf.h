@@ -78,7 +78,8 @@ static __always_inline void pool_debit(const struct uf_pool *pool, __u64 tenant)
 __u64 next_pool_serial;
 
 /* Charges the pool at key to block's site, in place of whoever had it before. True: it is. */
-__noinline int pool_open(struct uf_block_key *at, struct uf_block *opened, __u32 size_class)
+__noinline int pool_open(struct uf_block_key *at, struct uf_block *opened, __u32 size_class,
+			 __u64 left)
 {
 	struct uf_block_key key;
 	struct uf_pool *pool;
@@ -106,10 +107,114 @@ __noinline int pool_open(struct uf_block_key *at, struct uf_block *opened, __u32
 	pool->bytes = block.size_bytes;
 	pool->epoch = block.epoch;
 	pool->size_class = size_class;
+	pool->left = left;
 	site_add_block(&block);
 	tenant = __sync_fetch_and_add(&next_pool_serial, 1);
 	__sync_lock_test_and_set(&pool->tenant, UF_POOL_TENANT(block.site, tenant));
 	return true;
+}
+
+/* ---- who keeps what is in a pool ---- */
+
+/*
+ * A pool is opened when the others are full: by whoever wants one more block just then. That may
+ * be a line which frees all it has a moment later, when others that keep theirs have put them into
+ * the same pool. So the block that a pool was opened for is watched while it is young, at calls of
+ * free() (bigger memory is freed together with small objects) and when other pools are opened: one
+ * pool at a time. If it is seen on the pool's list of free blocks, its line does not keep what it
+ * allocates; user space then gives the pool to a line that does (user/agent/pools.c). The block
+ * may have been freed and handed out again between two looks: that is missed.
+ */
+#define YOUNG_NS         2000000000ULL
+#define FREE_LIST_LOOKED 8   /* blocks, and as many as were freed since the last look */
+#define FREE_LIST_MAX    256
+
+static __always_inline void young_pool_add(const struct uf_block_key *key, __u64 first)
+{
+	static const struct young_pools none = {};
+	__u32 *index = bpf_map_lookup_elem(&pool_index, key);
+	struct young_pools *young;
+	uf_image_id image = key->image;
+	struct young_pool *slot;
+	struct uf_pool *pool;
+
+	pool = index ? bpf_map_lookup_elem(&pools, index) : NULL;
+	if (!pool)
+		return;
+	young = bpf_map_lookup_elem(&young_pools, &image);
+	if (!young) {
+		bpf_map_update_elem(&young_pools, &image, &none, BPF_NOEXIST);
+		young = bpf_map_lookup_elem(&young_pools, &image);
+		if (!young)
+			return;
+	}
+	slot = &young->pools[young->next++ % YOUNG_POOLS];
+	slot->tenant = 0;
+	slot->opened_ns = bpf_ktime_get_ns();
+	slot->first = first;
+	slot->index = *index;
+	slot->block_cnt = 1;
+	slot->tenant = *(volatile __u64 *)&pool->tenant;
+}
+
+/* Is the block among the first of a list of free ones, the newest first? */
+__noinline int is_on_free_list(__u64 block, __u64 list, __u32 depth)
+{
+	for (__u32 i = 0; i < FREE_LIST_MAX; i++) {
+		if (!list || i >= depth)
+			return false;
+		if (list == block)
+			return true;
+		if (bpf_probe_read_user(&list, sizeof(list), (void *)list))
+			return false;
+	}
+	return false;
+}
+
+/* Looks at the next young pool of the process. */
+static __noinline int young_pool_look(uf_image_id image)
+{
+	struct young_pools *young = bpf_map_lookup_elem(&young_pools, &image);
+	struct uf_pool_header header;
+	struct young_pool *slot;
+	struct uf_pool *pool;
+	__u64 tenant;
+	__u32 i, freed;
+
+	if (!young)
+		return 0;
+	slot = &young->pools[young->turn++ % YOUNG_POOLS];
+	tenant = *(volatile __u64 *)&slot->tenant;
+	if (!tenant)
+		return 0;
+	i = slot->index;
+	pool = bpf_map_lookup_elem(&pools, &i);
+	if (!pool || *(volatile __u64 *)&pool->tenant != tenant ||
+	    bpf_ktime_get_ns() - slot->opened_ns > YOUNG_NS ||
+	    bpf_probe_read_user(&header, sizeof(header), (void *)(slot->first & -(__u64)pool->bytes)) ||
+	    header.size_class != pool->size_class || !header.block_cnt) {
+		slot->tenant = 0;
+		return 0;
+	}
+	freed = header.block_cnt < slot->block_cnt ? slot->block_cnt - header.block_cnt : 0;
+	slot->block_cnt = header.block_cnt;
+	if (is_on_free_list(slot->first, header.free_block, FREE_LIST_LOOKED + freed)) {
+		pool->left = tenant;
+		slot->tenant = 0;
+	}
+	return 0;
+}
+
+/* At free(), beside the program that counts. */
+SEC("uprobe")
+int pool_watch(struct pt_regs *ctx)
+{
+	struct uf_process *process = current_process();
+
+	refuse_private_stack(ctx, no_programs);
+	if (process)
+		young_pool_look(process->image);
+	return 0;
 }
 
 #define MAX_UNSOUND_POOLS 64
@@ -175,7 +280,8 @@ static __noinline int pool_return(struct pt_regs *ctx)
 	    !site_here(ctx, thread, key.image, UF_SITE_PYMALLOC, &block.site))
 		return 0;
 	block.epoch = *(volatile __u32 *)&current_epoch;
-	pool_open(&key, &block, size_class);
+	if (pool_open(&key, &block, size_class, 0))
+		young_pool_add(&key, result);
 	return 0;
 }
 
@@ -306,7 +412,7 @@ static long copy_pool(void *map, struct uf_block_key *key, __u32 *index, struct 
 	tenant = *(volatile __u64 *)&pool->tenant;
 	child_key.image = copy->to;
 	if (!tenant || !pool_site_of_child(UF_POOL_SITE(tenant), copy->to, &block.site) ||
-	    !pool_open(&child_key, &block, pool->size_class))
+	    !pool_open(&child_key, &block, pool->size_class, pool->left ? UF_POOL_MOVED : 0))
 		return 0;
 	i = block.site;
 	site = bpf_map_lookup_elem(&sites, &i);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "agent/cohorts.h"
 #include "agent/tracees.h"
@@ -13,9 +14,28 @@
 
 #define BATCH 1024 /* headers read by one call: UIO_MAXIOV */
 
+/* Pools whose line still had the block that it opened them for after this time are kept by it. */
+#define KEPT_NS 1000000000ULL
+
+/* What the last look found in a pool. */
+struct pool_seen {
+	uint64_t tenant;   /* whose it was; 0: was not looked at */
+	uint64_t since_ns; /* CLOCK_MONOTONIC: when that tenant was first seen */
+	uint32_t unused_bytes;
+};
+
+/* Pools of the same process with blocks of the same size are in each other's place. */
+struct kept_pool {
+	uf_image_id image;
+	uint32_t size_class, site;
+};
+
 struct pools {
 	struct tracer *tracer;
 	const struct tracees *tracees;
+	struct pool_seen *seen; /* by the pool's index */
+	uint32_t seen_cnt;
+	uint32_t turn;
 	/* The batch: pools of one process, their tenants before the headers were read. */
 	pid_t pid;
 	uint32_t cnt;
@@ -24,6 +44,14 @@ struct pools {
 	struct iovec remote[BATCH];
 	struct uf_pool_header headers[BATCH];
 };
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
 
 struct pools *pools__new(struct tracer *tracer, const struct tracees *tracees)
 {
@@ -38,30 +66,54 @@ struct pools *pools__new(struct tracer *tracer, const struct tracees *tracees)
 
 void pools__free(struct pools *pools)
 {
+	if (!pools)
+		return;
+	free(pools->seen);
 	free(pools);
 }
 
-/* As the probes do it (bpf/site.bpf.h: site_remove_block, site_cohort). */
+/* The cohort that a pool is in, as the probes choose it (bpf/site.bpf.h: site_cohort). */
+static uint32_t cohort_of(const struct cohorts_shared *shared, uint32_t epoch)
+{
+	uint32_t age = *shared->current_epoch - epoch;
+	uint32_t slot = age < UF_EPOCH_RING - UF_EPOCH_RING_GUARD
+				? shared->epoch_cohort[epoch % UF_EPOCH_RING]
+				: *shared->oldest_cohort;
+
+	return slot % UF_MAX_COHORTS;
+}
+
+/* As the probes do it (bpf/site.bpf.h: site_remove_block). */
 static void debit(const struct pools *pools, const struct uf_pool *pool, uint64_t tenant,
 		  uint32_t epoch)
 {
 	struct cohorts_shared shared = tracer__cohorts_shared(pools->tracer);
-	uint32_t site_i = UF_POOL_SITE(tenant), age = *shared.current_epoch - epoch;
+	uint32_t site_i = UF_POOL_SITE(tenant);
 	struct uf_cohort *cohort;
 	struct uf_site *site;
-	uint32_t slot;
 
 	if (site_i >= shared.max_sites)
 		return;
 	site = &shared.sites[site_i];
-	slot = age < UF_EPOCH_RING - UF_EPOCH_RING_GUARD
-		       ? shared.epoch_cohort[epoch % UF_EPOCH_RING]
-		       : *shared.oldest_cohort;
-	cohort = &site->cohorts[slot % UF_MAX_COHORTS];
+	cohort = &site->cohorts[cohort_of(&shared, epoch)];
 	__atomic_fetch_sub(&cohort->live_bytes, pool->bytes, __ATOMIC_RELAXED);
 	__atomic_fetch_sub(&cohort->live_cnt, 1, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&site->free_bytes, pool->bytes, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&site->free_cnt, 1, __ATOMIC_RELAXED);
+}
+
+/* As the probes do it (bpf/site.bpf.h: site_add_block). */
+static void credit(const struct pools *pools, const struct uf_pool *pool, uint32_t site_i,
+		   uint32_t epoch)
+{
+	struct cohorts_shared shared = tracer__cohorts_shared(pools->tracer);
+	struct uf_site *site = &shared.sites[site_i];
+	struct uf_cohort *cohort = &site->cohorts[cohort_of(&shared, epoch)];
+
+	__atomic_fetch_add(&site->alloc_bytes, pool->bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&site->alloc_cnt, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&cohort->live_bytes, pool->bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&cohort->live_cnt, 1, __ATOMIC_RELAXED);
 }
 
 /* Takes the pool from that tenant, if it still is its. */
@@ -94,6 +146,34 @@ static bool is_still_open(const struct uf_pool *pool, const struct uf_pool_heade
 	       header->size_class == pool->size_class;
 }
 
+/* The header of the pool itself is no object's, but no line can have more of a pool. */
+static uint32_t unused_bytes(const struct uf_pool *pool, const struct uf_pool_header *header)
+{
+	uint32_t used = header->block_cnt * UF_POOL_BLOCK_BYTES(header);
+	uint32_t most = (pool->bytes - sizeof(*header)) / UF_POOL_BLOCK_BYTES(header) *
+			UF_POOL_BLOCK_BYTES(header);
+
+	return used < most ? most - used : 0;
+}
+
+static void see(struct pool_seen *seen, uint64_t tenant, uint32_t unused)
+{
+	if (seen->tenant != tenant)
+		*seen = (struct pool_seen){.tenant = tenant, .since_ns = now_ns()};
+	seen->unused_bytes = unused;
+}
+
+static void look_at_pool(struct pools *pools, uint32_t i)
+{
+	struct uf_pool *pool = pools->batch[i];
+	uint32_t index = pool - tracer__pools(pools->tracer, &(uint32_t){0});
+
+	if (!is_still_open(pool, &pools->headers[i]))
+		take(pools, pool, pools->tenants[i]);
+	else if (index < pools->seen_cnt)
+		see(&pools->seen[index], pools->tenants[i], unused_bytes(pool, &pools->headers[i]));
+}
+
 static void look_at_batch(struct pools *pools)
 {
 	for (uint32_t first = 0; first < pools->cnt;) {
@@ -103,8 +183,7 @@ static void look_at_batch(struct pools *pools)
 		if (n < 0)
 			break;
 		for (uint32_t i = first; i < first + n; i++)
-			if (!is_still_open(pools->batch[i], &pools->headers[i]))
-				take(pools, pools->batch[i], pools->tenants[i]);
+			look_at_pool(pools, i);
 		first += n;
 		/* The call ends at the first one that is unmapped. */
 		if (first < pools->cnt)
@@ -154,12 +233,110 @@ static void make_room(struct pools *pools)
 	free(is_idle);
 }
 
+static bool is_left(const struct uf_pool *pool)
+{
+	uint64_t tenant = __atomic_load_n(&pool->tenant, __ATOMIC_ACQUIRE);
+
+	return tenant && tenant == __atomic_load_n(&pool->left, __ATOMIC_ACQUIRE);
+}
+
+/* Room for what is seen of that many pools. Without it they count as full. */
+static void make_seen(struct pools *pools, uint32_t cnt)
+{
+	uint32_t more = pools->seen_cnt ? pools->seen_cnt : 256;
+	struct pool_seen *seen;
+
+	if (cnt <= pools->seen_cnt)
+		return;
+	while (more < cnt)
+		more *= 2;
+	seen = reallocarray(pools->seen, more, sizeof(*seen));
+	if (!seen)
+		return;
+	memset(seen + pools->seen_cnt, 0, (more - pools->seen_cnt) * sizeof(*seen));
+	pools->seen = seen;
+	pools->seen_cnt = more;
+}
+
+static int by_place(const void *left, const void *right)
+{
+	const struct kept_pool *a = left, *b = right;
+
+	if (a->image != b->image)
+		return a->image < b->image ? -1 : 1;
+	return (a->size_class > b->size_class) - (a->size_class < b->size_class);
+}
+
+/* Is the pool kept by the line that opened it, as far as can be told? */
+static bool is_kept(const struct pools *pools, const struct uf_pool *pool, uint32_t i, uint64_t now)
+{
+	const struct pool_seen *seen = &pools->seen[i];
+
+	return !pool->left && seen->tenant && now - seen->since_ns >= KEPT_NS &&
+	       seen->tenant == __atomic_load_n(&pool->tenant, __ATOMIC_ACQUIRE);
+}
+
+static void move(const struct pools *pools, struct uf_pool *pool, uint32_t site)
+{
+	uint32_t epoch = __atomic_load_n(&pool->epoch, __ATOMIC_ACQUIRE);
+	uint64_t left = __atomic_load_n(&pool->left, __ATOMIC_ACQUIRE), tenant = left;
+	uint64_t other = UF_POOL_TENANT(tenant >> UF_POOL_SITE_BITS, site);
+
+	/* The one that opens it next sets it anew: it must not be set after that. */
+	if (!__atomic_compare_exchange_n(&pool->left, &left, UF_POOL_MOVED, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE) ||
+	    !__atomic_compare_exchange_n(&pool->tenant, &tenant, other, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE))
+		return;
+	credit(pools, pool, site, epoch);
+	debit(pools, pool, tenant, epoch);
+}
+
+/*
+ * Pools that were opened by a line that does not keep what it allocates, and are there all the
+ * same, have others' objects in them: those of the lines that do keep theirs, in the proportion in
+ * which these open pools.
+ */
+static void move_left(struct pools *pools, struct uf_pool *all, uint32_t cnt)
+{
+	struct kept_pool *kept = calloc(cnt + 1, sizeof(*kept)), *end;
+	uint64_t now = now_ns();
+	uint32_t kept_cnt = 0;
+
+	if (!kept)
+		return; /* next time */
+	for (uint32_t i = 0; i < cnt; i++)
+		if (is_kept(pools, &all[i], i, now))
+			kept[kept_cnt++] = (struct kept_pool){all[i].image, all[i].size_class,
+							      UF_POOL_SITE(pools->seen[i].tenant)};
+	end = kept + kept_cnt;
+	qsort(kept, kept_cnt, sizeof(*kept), by_place);
+	for (uint32_t i = 0; i < cnt; i++) {
+		const struct kept_pool key = {all[i].image, all[i].size_class, 0};
+		const struct kept_pool *first, *last;
+
+		if (!is_left(&all[i]))
+			continue;
+		first = bsearch(&key, kept, kept_cnt, sizeof(*kept), by_place);
+		if (!first)
+			continue;
+		for (last = first; last + 1 < end && !by_place(last + 1, &key); last++)
+			;
+		for (; first > kept && !by_place(first - 1, &key); first--)
+			;
+		/* Taken in turn, each line has as many turns as it has pools. */
+		move(pools, &all[i], first[pools->turn++ % (last - first + 1)].site);
+	}
+	free(kept);
+}
+
 int pools__look(struct pools *pools)
 {
 	const struct tracee *tracee = NULL;
 	uint32_t cnt;
 	struct uf_pool *all = tracer__pools(pools->tracer, &cnt);
 
+	make_seen(pools, cnt);
 	for (uint32_t i = 0; i < cnt; i++) {
 		uint64_t tenant = __atomic_load_n(&all[i].tenant, __ATOMIC_ACQUIRE);
 
@@ -171,8 +348,40 @@ int pools__look(struct pools *pools)
 			add_to_batch(pools, tracee->pid, &all[i], tenant);
 	}
 	look_at_batch(pools);
+	for (uint32_t i = 0; i < cnt && i < pools->seen_cnt; i++) {
+		if (is_left(&all[i])) {
+			move_left(pools, all, cnt < pools->seen_cnt ? cnt : pools->seen_cnt);
+			break;
+		}
+	}
 	make_room(pools);
 	return tracer__pools_failed(pools->tracer) ? -ENOTRECOVERABLE : 0;
+}
+
+uint64_t *pools__unused_bytes(const struct pools *pools, const bool *cohorts, uint32_t site_cnt)
+{
+	struct cohorts_shared shared = tracer__cohorts_shared(pools->tracer);
+	uint64_t *unused;
+	uint32_t cnt;
+	const struct uf_pool *all = tracer__pools(pools->tracer, &cnt);
+
+	errno = 0;
+	if (cnt > pools->seen_cnt)
+		cnt = pools->seen_cnt;
+	if (!cnt)
+		return NULL;
+	unused = calloc(site_cnt + 1, sizeof(*unused));
+	if (!unused)
+		return NULL;
+	for (uint32_t i = 0; i < cnt; i++) {
+		uint32_t epoch = __atomic_load_n(&all[i].epoch, __ATOMIC_ACQUIRE);
+		uint64_t tenant = __atomic_load_n(&all[i].tenant, __ATOMIC_ACQUIRE);
+
+		if (tenant && tenant == pools->seen[i].tenant && UF_POOL_SITE(tenant) < site_cnt &&
+		    cohorts[cohort_of(&shared, epoch)])
+			unused[UF_POOL_SITE(tenant)] += pools->seen[i].unused_bytes;
+	}
+	return unused;
 }
 
 void pools__forget(struct pools *pools, uf_image_id image)
