@@ -154,16 +154,16 @@ struct {
  */
 struct young_pool {
 	__u64 tenant;    /* 0: none */
-	__u64 opened_ns; /* CLOCK_MONOTONIC */
 	__u64 first;     /* address of the block that it was opened for */
 	__u32 index;
 	__u32 block_cnt; /* in use, when last looked at */
 };
 
-#define YOUNG_POOLS 16
+#define YOUNG_POOLS 32
 
 struct young_pools {
 	__u32 next, turn;
+	__u64 looked_ns; /* CLOCK_MONOTONIC */
 	struct young_pool pools[YOUNG_POOLS];
 };
 

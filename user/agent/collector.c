@@ -198,7 +198,7 @@ static uint64_t site_id(struct collector *collector, const struct uf_site *from,
 struct sites_look {
 	struct cohort_age ages[UF_MAX_COHORTS];
 	uint32_t age_cnt;
-	uint64_t *unused_bytes; /* of pools, by site; NULL: none */
+	struct pool_use *pools; /* by site; NULL: none */
 	const struct tracee *tracee; /* of the last site */
 };
 
@@ -212,8 +212,8 @@ static int look(const struct collector *collector, uint64_t now, uint32_t site_c
 	look->age_cnt = cohorts__ages(collector->cohorts, now, look->ages);
 	for (uint32_t i = 0; i < look->age_cnt; i++)
 		counts[look->ages[i].slot] = look->ages[i].min_age_ns >= collector->opts.older_ns;
-	look->unused_bytes = pools__unused_bytes(collector->pools, counts, site_cnt);
-	return look->unused_bytes ? 0 : -errno;
+	look->pools = pools__use(collector->pools, counts, site_cnt);
+	return look->pools ? 0 : -errno;
 }
 
 /* 0 or -ENOMEM. */
@@ -239,8 +239,10 @@ static int add_site(struct collector *collector, struct snapshot *snap, struct s
 	if (!site->comm)
 		return -ENOMEM;
 	read_counters(from, site);
-	if (look->unused_bytes)
-		site->unused_bytes = look->unused_bytes[index];
+	if (look->pools) {
+		site->unused_bytes = look->pools[index].unused_bytes;
+		site->foreign_bytes = look->pools[index].foreign_bytes;
+	}
 	return read_ages(collector, snap, from, site, look->ages, look->age_cnt);
 }
 
@@ -253,7 +255,7 @@ static int add_sites(struct collector *collector, struct snapshot *snap, uint64_
 
 	for (uint32_t i = 0; !err && i < cnt; i++)
 		err = add_site(collector, snap, &at, &sites[i], i);
-	free(at.unused_bytes);
+	free(at.pools);
 	return err;
 }
 

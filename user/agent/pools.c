@@ -8,26 +8,22 @@
 #include <time.h>
 
 #include "agent/cohorts.h"
+#include "agent/pool_keepers.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "python/pool.h"
 
 #define BATCH 1024 /* headers read by one call: UIO_MAXIOV */
 
-/* Pools whose line still had the block that it opened them for after this time are kept by it. */
-#define KEPT_NS 1000000000ULL
+/* A line that after so long still has the block that it opened a pool for keeps what it allocates. */
+#define KEPT_NS 500000000ULL
 
 /* What the last look found in a pool. */
 struct pool_seen {
-	uint64_t tenant;   /* whose it was; 0: was not looked at */
-	uint64_t since_ns; /* CLOCK_MONOTONIC: when that tenant was first seen */
+	uint64_t tenant; /* whose it was; 0: was not looked at */
+	uint32_t opener; /* site */
 	uint32_t unused_bytes;
-};
-
-/* Pools of the same process with blocks of the same size are in each other's place. */
-struct kept_pool {
-	uf_image_id image;
-	uint32_t size_class, site;
+	bool is_foreign; /* see agent/pool_keepers.h */
 };
 
 struct pools {
@@ -159,7 +155,7 @@ static uint32_t unused_bytes(const struct uf_pool *pool, const struct uf_pool_he
 static void see(struct pool_seen *seen, uint64_t tenant, uint32_t unused)
 {
 	if (seen->tenant != tenant)
-		*seen = (struct pool_seen){.tenant = tenant, .since_ns = now_ns()};
+		*seen = (struct pool_seen){.tenant = tenant, .opener = UF_POOL_SITE(tenant)};
 	seen->unused_bytes = unused;
 }
 
@@ -233,13 +229,6 @@ static void make_room(struct pools *pools)
 	free(is_idle);
 }
 
-static bool is_left(const struct uf_pool *pool)
-{
-	uint64_t tenant = __atomic_load_n(&pool->tenant, __ATOMIC_ACQUIRE);
-
-	return tenant && tenant == __atomic_load_n(&pool->left, __ATOMIC_ACQUIRE);
-}
-
 /* Room for what is seen of that many pools. Without it they count as full. */
 static void make_seen(struct pools *pools, uint32_t cnt)
 {
@@ -258,76 +247,68 @@ static void make_seen(struct pools *pools, uint32_t cnt)
 	pools->seen_cnt = more;
 }
 
-static int by_place(const void *left, const void *right)
-{
-	const struct kept_pool *a = left, *b = right;
-
-	if (a->image != b->image)
-		return a->image < b->image ? -1 : 1;
-	return (a->size_class > b->size_class) - (a->size_class < b->size_class);
-}
-
-/* Is the pool kept by the line that opened it, as far as can be told? */
-static bool is_kept(const struct pools *pools, const struct uf_pool *pool, uint32_t i, uint64_t now)
-{
-	const struct pool_seen *seen = &pools->seen[i];
-
-	return !pool->left && seen->tenant && now - seen->since_ns >= KEPT_NS &&
-	       seen->tenant == __atomic_load_n(&pool->tenant, __ATOMIC_ACQUIRE);
-}
-
-static void move(const struct pools *pools, struct uf_pool *pool, uint32_t site)
+/* Charges the pool to another site, unless its tenant has changed. */
+static void move(const struct pools *pools, struct uf_pool *pool, struct pool_seen *seen,
+		 uint32_t site)
 {
 	uint32_t epoch = __atomic_load_n(&pool->epoch, __ATOMIC_ACQUIRE);
-	uint64_t left = __atomic_load_n(&pool->left, __ATOMIC_ACQUIRE), tenant = left;
-	uint64_t other = UF_POOL_TENANT(tenant >> UF_POOL_SITE_BITS, site);
+	uint64_t tenant = seen->tenant;
+	uint64_t other = UF_POOL_TENANT(site, tenant >> UF_POOL_SITE_BITS);
 
-	/* The one that opens it next sets it anew: it must not be set after that. */
-	if (!__atomic_compare_exchange_n(&pool->left, &left, UF_POOL_MOVED, false, __ATOMIC_ACQ_REL,
-					 __ATOMIC_ACQUIRE) ||
-	    !__atomic_compare_exchange_n(&pool->tenant, &tenant, other, false, __ATOMIC_ACQ_REL,
+	if (!__atomic_compare_exchange_n(&pool->tenant, &tenant, other, false, __ATOMIC_ACQ_REL,
 					 __ATOMIC_ACQUIRE))
 		return;
+	seen->tenant = other;
 	credit(pools, pool, site, epoch);
 	debit(pools, pool, tenant, epoch);
 }
 
-/*
- * Pools that were opened by a line that does not keep what it allocates, and are there all the
- * same, have others' objects in them: those of the lines that do keep theirs, in the proportion in
- * which these open pools.
- */
-static void move_left(struct pools *pools, struct uf_pool *all, uint32_t cnt)
+static struct pool_view view_of(const struct uf_pool *pool, const struct pool_seen *seen,
+				uint64_t now)
 {
-	struct kept_pool *kept = calloc(cnt + 1, sizeof(*kept)), *end;
+	uint64_t left = __atomic_load_n(&pool->left, __ATOMIC_ACQUIRE);
+	uint32_t holder = UF_POOL_SITE(seen->tenant);
+	bool is_left = left == seen->tenant || holder != seen->opener;
+
+	return (struct pool_view){
+		.image = pool->image,
+		.size_class = pool->size_class,
+		.opened_ns = pool->opened_ns,
+		.opener = seen->opener,
+		.holder = holder,
+		.is_left = is_left,
+		.is_old = left != UF_POOL_INHERITED && now - pool->opened_ns >= KEPT_NS,
+	};
+}
+
+/* Gives pools to those whose objects are in them. Without memory they stay where they are. */
+static void find_keepers(struct pools *pools, struct uf_pool *all, uint32_t cnt)
+{
+	struct pool_view *views = calloc(cnt + 1, sizeof(*views));
+	struct pool_fate *fates = calloc(cnt + 1, sizeof(*fates));
+	uint32_t *index = calloc(cnt + 1, sizeof(*index)), n = 0;
 	uint64_t now = now_ns();
-	uint32_t kept_cnt = 0;
+	int err = views && fates && index ? 0 : -ENOMEM;
 
-	if (!kept)
-		return; /* next time */
-	for (uint32_t i = 0; i < cnt; i++)
-		if (is_kept(pools, &all[i], i, now))
-			kept[kept_cnt++] = (struct kept_pool){all[i].image, all[i].size_class,
-							      UF_POOL_SITE(pools->seen[i].tenant)};
-	end = kept + kept_cnt;
-	qsort(kept, kept_cnt, sizeof(*kept), by_place);
-	for (uint32_t i = 0; i < cnt; i++) {
-		const struct kept_pool key = {all[i].image, all[i].size_class, 0};
-		const struct kept_pool *first, *last;
+	for (uint32_t i = 0; !err && i < cnt; i++) {
+		const struct pool_seen *seen = &pools->seen[i];
 
-		if (!is_left(&all[i]))
+		if (!seen->tenant ||
+		    seen->tenant != __atomic_load_n(&all[i].tenant, __ATOMIC_ACQUIRE))
 			continue;
-		first = bsearch(&key, kept, kept_cnt, sizeof(*kept), by_place);
-		if (!first)
-			continue;
-		for (last = first; last + 1 < end && !by_place(last + 1, &key); last++)
-			;
-		for (; first > kept && !by_place(first - 1, &key); first--)
-			;
-		/* Taken in turn, each line has as many turns as it has pools. */
-		move(pools, &all[i], first[pools->turn++ % (last - first + 1)].site);
+		index[n] = i;
+		views[n++] = view_of(&all[i], seen, now);
 	}
-	free(kept);
+	if (!err)
+		err = pool_keepers__find(views, n, fates, &pools->turn);
+	for (uint32_t i = 0; !err && i < n; i++) {
+		pools->seen[index[i]].is_foreign = fates[i].is_foreign;
+		if (fates[i].site != views[i].holder)
+			move(pools, &all[index[i]], &pools->seen[index[i]], fates[i].site);
+	}
+	free(views);
+	free(fates);
+	free(index);
 }
 
 int pools__look(struct pools *pools)
@@ -348,20 +329,15 @@ int pools__look(struct pools *pools)
 			add_to_batch(pools, tracee->pid, &all[i], tenant);
 	}
 	look_at_batch(pools);
-	for (uint32_t i = 0; i < cnt && i < pools->seen_cnt; i++) {
-		if (is_left(&all[i])) {
-			move_left(pools, all, cnt < pools->seen_cnt ? cnt : pools->seen_cnt);
-			break;
-		}
-	}
+	find_keepers(pools, all, cnt < pools->seen_cnt ? cnt : pools->seen_cnt);
 	make_room(pools);
 	return tracer__pools_failed(pools->tracer) ? -ENOTRECOVERABLE : 0;
 }
 
-uint64_t *pools__unused_bytes(const struct pools *pools, const bool *cohorts, uint32_t site_cnt)
+struct pool_use *pools__use(const struct pools *pools, const bool *cohorts, uint32_t site_cnt)
 {
 	struct cohorts_shared shared = tracer__cohorts_shared(pools->tracer);
-	uint64_t *unused;
+	struct pool_use *use;
 	uint32_t cnt;
 	const struct uf_pool *all = tracer__pools(pools->tracer, &cnt);
 
@@ -370,18 +346,23 @@ uint64_t *pools__unused_bytes(const struct pools *pools, const bool *cohorts, ui
 		cnt = pools->seen_cnt;
 	if (!cnt)
 		return NULL;
-	unused = calloc(site_cnt + 1, sizeof(*unused));
-	if (!unused)
+	use = calloc(site_cnt + 1, sizeof(*use));
+	if (!use)
 		return NULL;
 	for (uint32_t i = 0; i < cnt; i++) {
+		const struct pool_seen *seen = &pools->seen[i];
 		uint32_t epoch = __atomic_load_n(&all[i].epoch, __ATOMIC_ACQUIRE);
 		uint64_t tenant = __atomic_load_n(&all[i].tenant, __ATOMIC_ACQUIRE);
 
-		if (tenant && tenant == pools->seen[i].tenant && UF_POOL_SITE(tenant) < site_cnt &&
-		    cohorts[cohort_of(&shared, epoch)])
-			unused[UF_POOL_SITE(tenant)] += pools->seen[i].unused_bytes;
+		if (!tenant || tenant != seen->tenant || UF_POOL_SITE(tenant) >= site_cnt ||
+		    !cohorts[cohort_of(&shared, epoch)])
+			continue;
+		if (seen->is_foreign)
+			use[UF_POOL_SITE(tenant)].foreign_bytes += all[i].bytes;
+		else
+			use[UF_POOL_SITE(tenant)].unused_bytes += seen->unused_bytes;
 	}
-	return unused;
+	return use;
 }
 
 void pools__forget(struct pools *pools, uf_image_id image)

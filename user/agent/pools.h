@@ -31,12 +31,18 @@ void pools__free(struct pools *pools);
  * taken out.
  */
 int pools__look(struct pools *pools);
+
+/* Of a site's pools, in bytes. */
+struct pool_use {
+	uint64_t unused_bytes;  /* no object is there */
+	uint64_t foreign_bytes; /* pools whose objects are not the line's: see agent/pool_keepers.h */
+};
 /*
- * By site, for the first site_cnt of them: bytes of its pools that had no object in them at the
- * last look. A pool counts if its opening falls into one of the cohorts; UF_MAX_COHORTS of them.
- * The caller's; NULL: out of memory, or there is no pool (errno 0).
+ * As of the last look, by site, for the first site_cnt of them. A pool counts if its opening falls
+ * into one of the cohorts; UF_MAX_COHORTS of them. The caller's; NULL: out of memory, or there is
+ * no pool (errno 0).
  */
-uint64_t *pools__unused_bytes(const struct pools *pools, const bool *cohorts, uint32_t site_cnt);
+struct pool_use *pools__use(const struct pools *pools, const bool *cohorts, uint32_t site_cnt);
 /* Gives back the pools of an image that is gone. */
 void pools__forget(struct pools *pools, uf_image_id image);
 

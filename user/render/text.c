@@ -394,6 +394,8 @@ static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
 	if (site->kind == SITE_PYMALLOC) {
 		put_pools(out, site->live_bytes, site->live_count);
 		fprintf(out, ", %s used", BYTES(snapshot_site__used_bytes(site)));
+		if (site->foreign_bytes)
+			fprintf(out, ", %s others'", BYTES(site->foreign_bytes));
 	} else {
 		put_blocks(out, site->live_bytes, site->live_count);
 	}

@@ -157,7 +157,9 @@ static bool site__is_live(const struct snapshot_site *site)
 
 uint64_t snapshot_site__used_bytes(const struct snapshot_site *site)
 {
-	return site->live_bytes > site->unused_bytes ? site->live_bytes - site->unused_bytes : 0;
+	uint64_t others = site->unused_bytes + site->foreign_bytes;
+
+	return site->live_bytes > others ? site->live_bytes - others : 0;
 }
 
 static void add_to_totals(struct snapshot_totals *totals, const struct snapshot_site *site)
