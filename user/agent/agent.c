@@ -226,8 +226,8 @@ static bool make_parts(struct agent *agent)
 	if (opts->kernel ? !agent->kernel_names : !make_process_parts(agent))
 		return false;
 	agent->collector = collector__new(&collector_opts, agent->tracer, agent->tracees,
-					  agent->cohorts, agent->gc_watch, &agent->names,
-					  agent->kernel_names);
+					  agent->cohorts, agent->gc_watch, agent->pools,
+					  &agent->names, agent->kernel_names);
 	if (!agent->collector)
 		agent__say(agent, -1, "out of memory");
 	return agent->collector;

@@ -12,6 +12,7 @@
 #include "agent/gc_watch.h"
 #include "agent/growth.h"
 #include "agent/kernel_names.h"
+#include "agent/pools.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
@@ -33,6 +34,7 @@ struct collector {
 	struct tracees *tracees;
 	struct cohorts *cohorts;
 	const struct gc_watch *gc_watch;
+	const struct pools *pools;
 	const struct frame_names *names;
 	struct kernel_names *kernel; /* NULL: processes are traced */
 	uint64_t start_ns;
@@ -52,7 +54,7 @@ static uint64_t now_ns(clockid_t clock)
 
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
-				 const struct gc_watch *gc_watch,
+				 const struct gc_watch *gc_watch, const struct pools *pools,
 				 const struct frame_names *names, struct kernel_names *kernel)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
@@ -64,6 +66,7 @@ struct collector *collector__new(const struct collector_opts *opts, struct trace
 	collector->tracees = tracees;
 	collector->cohorts = cohorts;
 	collector->gc_watch = gc_watch;
+	collector->pools = pools;
 	collector->names = names;
 	collector->kernel = kernel;
 	collector->start_ns = now_ns(CLOCK_MONOTONIC);
@@ -213,67 +216,88 @@ static enum snapshot_site_kind kind_of(const struct uf_site *site)
 	return site->kind < UF_SITE_KIND_CNT ? kinds[site->kind] : SITE_MALLOC;
 }
 
-/* Adds a site with the numbers that it has now. 0 or -ENOMEM. */
-static int add_site(const struct collector *collector, struct snapshot *snap,
-		    const struct uf_site *from, uint64_t id, const struct tracee *tracee,
-		    const struct cohort_age *ages, uint32_t age_cnt)
-{
-	struct snapshot_site *site = snapshot__add_site(snap);
+/* One look at the kernel's tables, for all sites. */
+struct sites_look {
+	struct cohort_age ages[UF_MAX_COHORTS];
+	uint32_t age_cnt;
+	struct pool_use *pools; /* by site; NULL: none */
+	const struct tracee *tracee; /* of the last site */
+};
 
+/* 0 or -ENOMEM. */
+static int look(const struct collector *collector, uint64_t now, uint32_t site_cnt,
+		struct sites_look *look)
+{
+	bool counts[UF_MAX_COHORTS] = {false};
+
+	*look = (struct sites_look){0};
+	look->age_cnt = cohorts__ages(collector->cohorts, now, look->ages);
+	for (uint32_t i = 0; i < look->age_cnt; i++)
+		counts[look->ages[i].slot] = look->ages[i].min_age_ns >= collector->opts.older_ns;
+	if (collector->kernel)
+		return 0;
+	look->pools = pools__use(collector->pools, counts, site_cnt);
+	return look->pools ? 0 : -errno;
+}
+
+/*
+ * The id of a site that is to be shown, and whose it is (none in the kernel); 0: not shown. Pages of
+ * the kernel's that are counted as what lies in them are not.
+ */
+static uint64_t identify(struct collector *collector, struct sites_look *look,
+			 const struct uf_site *from)
+{
+	uint64_t hash;
+
+	if (__atomic_load_n(&from->state, __ATOMIC_ACQUIRE) != UF_SITE_READY)
+		return 0;
+	if (collector->kernel) {
+		hash = hash_stack(collector, from);
+		return hash ? site_id__add(hash, from->kind) : 0;
+	}
+	if (!look->tracee || look->tracee->image != from->image)
+		look->tracee = tracees__find(collector->tracees, from->image);
+	if (!look->tracee || look->tracee->is_dropped)
+		return 0;
+	return site_id(collector, from, look->tracee->exe);
+}
+
+/* 0 or -ENOMEM. */
+static int add_site(struct collector *collector, struct snapshot *snap, struct sites_look *look,
+		    const struct uf_site *from, uint32_t index)
+{
+	uint64_t id = identify(collector, look, from);
+	struct snapshot_site *site = id ? snapshot__add_site(snap) : NULL;
+
+	if (!id)
+		return 0;
 	if (!site)
 		return -ENOMEM;
 	site->kind = kind_of(from);
 	site->id = id;
-	site->pid = tracee ? tracee->pid : 0;
-	site->comm = snapshot__strdup(snap, tracee ? tracee->comm : "");
+	site->pid = look->tracee ? look->tracee->pid : 0;
+	site->comm = snapshot__strdup(snap, look->tracee ? look->tracee->comm : "");
 	site->ref = from->stack;
 	if (!site->comm)
 		return -ENOMEM;
 	read_counters(from, site);
-	return read_ages(collector, snap, from, site, ages, age_cnt);
-}
-
-/* All of a trace of the kernel, but pages that are counted as what lies in them. */
-static int add_kernel_sites(struct collector *collector, struct snapshot *snap, uint64_t now)
-{
-	struct cohort_age ages[UF_MAX_COHORTS];
-	uint32_t age_cnt = cohorts__ages(collector->cohorts, now, ages), cnt;
-	const struct uf_site *sites = tracer__sites(collector->tracer, &cnt);
-	int err = 0;
-
-	for (uint32_t i = 0; !err && i < cnt; i++) {
-		uint64_t hash;
-
-		if (__atomic_load_n(&sites[i].state, __ATOMIC_ACQUIRE) != UF_SITE_READY)
-			continue;
-		hash = hash_stack(collector, &sites[i]);
-		if (hash)
-			err = add_site(collector, snap, &sites[i], site_id__add(hash, sites[i].kind),
-				       NULL, ages, age_cnt);
+	if (look->pools) {
+		site->unused_bytes = look->pools[index].unused_bytes;
+		site->foreign_bytes = look->pools[index].foreign_bytes;
 	}
-	return err;
+	return read_ages(collector, snap, from, site, look->ages, look->age_cnt);
 }
 
 static int add_sites(struct collector *collector, struct snapshot *snap, uint64_t now)
 {
-	struct cohort_age ages[UF_MAX_COHORTS];
-	uint32_t age_cnt = cohorts__ages(collector->cohorts, now, ages), cnt;
+	struct sites_look at;
+	uint32_t cnt;
 	const struct uf_site *sites = tracer__sites(collector->tracer, &cnt);
-	const struct tracee *tracee = NULL;
-	int err = 0;
+	int err = look(collector, now, cnt, &at);
 
-	for (uint32_t i = 0; !err && i < cnt; i++) {
-		const struct uf_site *from = &sites[i];
-
-		if (__atomic_load_n(&from->state, __ATOMIC_ACQUIRE) != UF_SITE_READY)
-			continue;
-		if (!tracee || tracee->image != from->image)
-			tracee = tracees__find(collector->tracees, from->image);
-		if (!tracee || tracee->is_dropped)
-			continue;
-		err = add_site(collector, snap, from, site_id(collector, from, tracee->exe), tracee,
-			       ages, age_cnt);
-	}
+	for (uint32_t i = 0; !err && i < cnt; i++)
+		err = add_site(collector, snap, &at, &sites[i], i);
+	free(at.pools);
 	return err;
 }
 
@@ -463,8 +487,7 @@ struct snapshot *collector__take(struct collector *collector, bool is_last)
 	snap->is_kernel = collector->kernel;
 	err = add_targets(collector, snap);
 	if (!err)
-		err = collector->kernel ? add_kernel_sites(collector, snap, now)
-					: add_sites(collector, snap, now);
+		err = add_sites(collector, snap, now);
 	if (!err)
 		err = add_losses(collector, snap);
 	if (err)

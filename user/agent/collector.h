@@ -20,6 +20,7 @@ struct cohorts;
 struct gc_watch;
 struct frame_names;
 struct kernel_names;
+struct pools;
 struct uf_site;
 
 struct collector_opts {
@@ -33,7 +34,7 @@ struct collector_opts {
  * be NULL, tracees empty. NULL with errno ENOMEM. */
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
-				 const struct gc_watch *gc_watch,
+				 const struct gc_watch *gc_watch, const struct pools *pools,
 				 const struct frame_names *names, struct kernel_names *kernel);
 /* Takes NULL. */
 void collector__free(struct collector *collector);

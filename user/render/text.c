@@ -429,6 +429,9 @@ static void put_live(FILE *out, const struct snapshot_site *site)
 	switch (site->kind) {
 	case SITE_PYMALLOC:
 		put_pools(out, bytes, count);
+		fprintf(out, ", %s used", BYTES(snapshot_site__used_bytes(site)));
+		if (site->foreign_bytes)
+			fprintf(out, ", %s others'", BYTES(site->foreign_bytes));
 		break;
 	case SITE_KERNEL_SLAB:
 		put_counted(out, bytes, count, "object");
