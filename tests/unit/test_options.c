@@ -441,7 +441,8 @@ START_TEST(usage_prints_the_synopsis_only)
 	ck_assert_int_eq(PARSE("--usage"), OPTIONS_DONE);
 	ck_assert_str_eq(out_text, "Usage: unfreed [options]\n"
 			 "  or:  unfreed [options] -p PID[,PID...]\n"
-				   "  or:  unfreed [options] -- COMMAND ARG...\n");
+			 "  or:  unfreed [options] -- COMMAND ARG...\n"
+			 "  or:  unfreed [options] --kernel [-p PID[,PID...]]\n");
 }
 END_TEST
 
