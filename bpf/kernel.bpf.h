@@ -34,8 +34,8 @@ struct page {
 	unsigned long flags;
 } __attribute__((preserve_access_index));
 
-const volatile bool cfg_kernel_by_process =
-	false; /* only what the processes in "processes" allocate */
+/* Only what the processes in "processes" allocate. */
+const volatile bool cfg_kernel_by_process = false;
 const volatile __u32 cfg_kmalloc_bytes_arg = 3; /* 3 or 4: bytes_alloc of kmalloc */
 /* kmem_cache_alloc: 3: bytes_alloc there, likewise 4; 2: the cache there, which knows its size. */
 const volatile __u32 cfg_cache_bytes_arg = 2;
@@ -43,6 +43,7 @@ const volatile __u32 cfg_possible_cpu_cnt = 1;
 
 #define MAX_PAGE_ORDER 31    /* more than any kernel has; a power of two, less one */
 #define MAX_BULK       1024  /* objects of one call that are looked at */
+#define BULK_STEP      32    /* so many at once: older verifiers are slow with long loops */
 #define MIN_ADDRESS    4096  /* below: NULL, and kmalloc(0)'s pointer to nothing */
 #define ALLOC_NESTING  4     /* task, softirq, interrupt, NMI */
 #define GFP_MOVABLE    0x08u /* memory of processes and files, which the kernel may move about */
@@ -384,10 +385,29 @@ static __always_inline __u64 pointer_arg(const __u64 *ctx, __u32 i)
 	return value;
 }
 
-/* One pointer of an array of them. False: past its end. */
+/* One pointer of an array of cnt. False: past its end. */
 static __always_inline bool read_object(__u64 array, __u64 cnt, __u32 i, __u64 *out)
 {
 	return i < cnt && !bpf_probe_read_kernel(out, sizeof(*out), (void *)(array + i * 8));
+}
+
+/* Adds some of the objects allocated in bulk, from the first on. */
+__noinline int kernel_add_some(__u64 objects, __u64 cnt, __u32 first, bool is_first,
+			       struct uf_block *block)
+{
+	struct uf_block_key key = {.image = UF_SITE_KERNEL_SLAB};
+
+	if (!block)
+		return 0;
+	for (__u32 i = 0; i < BULK_STEP; i++) {
+		if (!read_object(objects, cnt, first + i, &key.address))
+			break;
+		if (!is_first && bpf_map_lookup_elem(&live, &key))
+			continue;
+		stats_add(event_cnt, 1);
+		kernel_add(&key, block);
+	}
+	return 0;
 }
 
 /*
@@ -397,7 +417,6 @@ static __always_inline bool read_object(__u64 array, __u64 cnt, __u32 i, __u64 *
 static __always_inline void kernel_alloc_bulk(__u64 *ctx, bool is_first)
 {
 	__u64 cnt = ctx[2], objects = pointer_arg(ctx, 3);
-	struct uf_block_key key = {.image = UF_SITE_KERNEL_SLAB};
 	struct uf_block block = {.fork_gen = bpf_get_current_pid_tgid()};
 	struct kernel_scratch *scratch;
 
@@ -409,14 +428,8 @@ static __always_inline void kernel_alloc_bulk(__u64 *ctx, bool is_first)
 		return;
 	block.epoch = *(volatile __u32 *)&current_epoch;
 	if (kernel_site_here(ctx, &scratch->state, UF_SITE_KERNEL_SLAB, 0, &block.site)) {
-		for (__u32 i = 0; i < MAX_BULK; i++) {
-			if (!read_object(objects, cnt, i, &key.address))
-				break;
-			if (!is_first && bpf_map_lookup_elem(&live, &key))
-				continue;
-			stats_add(event_cnt, 1);
-			kernel_add(&key, &block);
-		}
+		for (__u32 i = 0; i < MAX_BULK && i < cnt; i += BULK_STEP)
+			kernel_add_some(objects, cnt, i, is_first, &block);
 		if (cnt > MAX_BULK)
 			loss_add(BULK_CUT, 1);
 	}
@@ -468,16 +481,25 @@ static __always_inline void kernel_page_free(__u64 *ctx, bool is_first)
 		kernel_free_part(ctx[0], ctx[1]);
 }
 
+__noinline int kernel_free_some(__u64 objects, __u64 cnt, __u32 first)
+{
+	__u64 address = 0;
+
+	for (__u32 i = 0; i < BULK_STEP; i++) {
+		if (!read_object(objects, cnt, first + i, &address))
+			break;
+		kernel_free(address, UF_SITE_KERNEL_SLAB, 0);
+	}
+	return 0;
+}
+
 /* (cache, size, p). Freed in bulk makes no event: kfree_rcu() and the network do it. */
 static __always_inline void kernel_free_bulk(__u64 *ctx, bool is_first)
 {
-	__u64 cnt = ctx[1], objects = pointer_arg(ctx, 2), address = 0;
+	__u64 cnt = ctx[1], objects = pointer_arg(ctx, 2);
 
-	for (__u32 i = 0; i < MAX_BULK; i++) {
-		if (!read_object(objects, cnt, i, &address))
-			return;
-		kernel_free(address, UF_SITE_KERNEL_SLAB, 0);
-	}
+	for (__u32 i = 0; i < MAX_BULK && i < cnt; i += BULK_STEP)
+		kernel_free_some(objects, cnt, i);
 	if (cnt > MAX_BULK)
 		loss_add(BULK_CUT, 1);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 
 /*
- * Makes the kernel allocate known numbers of things, and gives them back: eventfds (one object each),
- * pipes with data (pages), a BPF map (per-CPU memory), large pipes (objects that take pages),
- * semaphores (pages that are allocated many at once and freed one by one), multicast memberships
- * (objects freed by kfree_rcu()).
+ * Makes the kernel allocate known numbers of things, and gives them back: eventfds (one object
+ * each), pipes with data (pages), a BPF map (per-CPU memory), large pipes (objects that take
+ * pages), semaphores (pages that are allocated many at once and freed one by one), multicast
+ * memberships (objects freed by kfree_rcu()).
  *
- * Gates: READY, DONE eventfds, DONE pipes, DONE map, DONE large, DONE semaphores <are there any: 1 or
- * 0>, DONE memberships, DONE closed: all of these.
+ * Gates: READY, DONE eventfds, DONE pipes, DONE map, DONE large, DONE semaphores <are there any: 1
+ * or 0>, DONE memberships, DONE closed: all of these.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -24,13 +24,13 @@
 #include "gate.h"
 
 #define EVENTFDS    307
-#define PIPES       101
+#define PIPES	    101
 #define PIPE_PAGES  3
 #define MAP_ENTRIES 17
 #define LARGE_PIPES 11
 #define SEMAPHORES  66000 /* of 64 bytes: more than kmalloc gives at once */
-#define SOCKETS     7
-#define GROUPS      13
+#define SOCKETS	    7
+#define GROUPS	    13
 
 static int eventfds[EVENTFDS], pipes[PIPES][2], large[LARGE_PIPES][2], sockets[SOCKETS];
 
