@@ -126,6 +126,7 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 		return false;
 	}
 	call.sp = PT_REGS_SP(ctx);
+	call.ip = PT_REGS_IP(ctx);
 	call.image = process->image;
 	call.func = UF_COOKIE_FUNC(cookie);
 	call.may_throw = !!(cookie & UF_COOKIE_MAY_THROW);

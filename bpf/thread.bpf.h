@@ -30,13 +30,16 @@
  *
  * An exception leaves a call of operator new, at any time, and so every call that
  * seems to be made by it is looked at like one after a handler; its return address
- * says besides whether the stack there is still its own.
+ * says besides whether the stack there is still its own. What the new handler
+ * allocates meanwhile, or what throws the exception, does so by itself: a call from
+ * another file than the operator's is none of its calls.
  */
 
 #define MAX_PENDING_CALLS 4
 
 struct pending_call {
 	__u64 sp; /* at entry */
+	__u64 ip; /* at entry */
 	__u64 return_address; /* of a call that may throw, and so is told by its ret; else 0 */
 	__u64 size_bytes;
 	__u64 address;	     /* realloc: the old block; posix_memalign: where the result goes */
@@ -149,35 +152,43 @@ static __always_inline bool slot_is_intact(const struct walk *walk, const struct
 	return value == walk->trampoline || (value && value == call->return_address);
 }
 
+enum pending_state { CALL_IS_GONE, CALL_IS_CALLER, CALL_IS_ABOVE };
+
 /*
- * Is a pending call still on the stack of a call entered at sp? True if a walk
- * meets its return address; if the walk cannot tell, true if that is as it was.
+ * Is a pending call still on the stack of a call entered at sp? It is if a walk
+ * meets its return address; if the walk cannot tell, if that is as it was. Then it is
+ * the other's caller, or (of a call that may throw) merely above, if the direct caller is in
+ * another file.
  */
 __noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp,
 				struct pending_call *call)
 {
+	int state = CALL_IS_CALLER;
 	struct walk *walk;
 	__u64 value = 0;
 
 	if (!thread || !call)
-		return 0;
+		return CALL_IS_GONE;
 	walk = &thread->walk;
 	if (bpf_probe_read_user(&value, sizeof(value), (void *)sp))
-		return 0;
+		return CALL_IS_GONE;
 	walk_begin(walk, value, sp + RETURN_SP_DELTA, fp);
 	if (call->return_address && !slot_is_intact(walk, call))
-		return 0;
+		return CALL_IS_GONE;
 	for (int i = 0; cfg_stack_mode != UF_STACK_FP && i < UF_MAX_FRAMES; i++) {
 		int end = unwind_step(walk);
 
+		if (!i && call->may_throw && walk->mapping.end &&
+		    call->ip - walk->mapping.start >= walk->mapping.end - walk->mapping.start)
+			state = CALL_IS_ABOVE;
 		if (walk->sp - RETURN_SP_DELTA == call->sp)
-			return 1;
+			return state;
 		if (end == UF_END_COMPLETE)
-			return 0;
+			return CALL_IS_GONE;
 		if (end >= 0)
 			break;
 	}
-	return slot_is_intact(walk, call);
+	return slot_is_intact(walk, call) ? state : CALL_IS_GONE;
 }
 
 /*
@@ -193,6 +204,7 @@ static __always_inline bool thread_call_is_nested(struct thread_state *thread, s
 	*replaced = NULL;
 	for (int i = 0; i < MAX_PENDING_CALLS; i++) {
 		struct pending_call *top;
+		int state;
 
 		if (!thread->depth)
 			break;
@@ -209,9 +221,10 @@ static __always_inline bool thread_call_is_nested(struct thread_state *thread, s
 			if (!top->is_suspect && !top->may_throw)
 				return true;
 			thread->walk.image = top->image;
-			if (call_is_on_stack(thread, sp, PT_REGS_FP(ctx), top)) {
+			state = call_is_on_stack(thread, sp, PT_REGS_FP(ctx), top);
+			if (state != CALL_IS_GONE) {
 				top->is_suspect = 0;
-				return true;
+				return state == CALL_IS_CALLER;
 			}
 		}
 		if (sp == top->sp)

@@ -329,13 +329,13 @@ END_TEST
 
 START_TEST(more_namesakes_than_fit_are_ignored)
 {
-	struct built_func funcs[100];
+	struct built_func funcs[200];
 	struct probe_points points;
 
-	for (size_t i = 0; i < 100; i++)
+	for (size_t i = 0; i < 200; i++)
 		funcs[i] = (struct built_func)FUNC("malloc");
 	find(OPEN(funcs), "", &points);
-	ck_assert_uint_eq(points.cnt, 64);
+	ck_assert_uint_eq(points.cnt, 192);
 	probe_points__release(&points);
 }
 END_TEST

@@ -24,7 +24,7 @@
 #include "probe/catalog_names.h"
 #include "probe/exits.h"
 
-#define FOUND_MAX          256
+#define FOUND_MAX          192
 #define CANDIDATES_MAX     8
 #define PREFIX_MAX         32
 #define CODE_MAX_BYTES     ((64u << 10) + 1) /* one more than placement looks at */
@@ -536,17 +536,6 @@ const char *allocator__name(enum allocator allocator)
 	return "unknown";
 }
 
-static bool prefix_fits(const char *prefix)
-{
-	size_t len = strlen(prefix);
-
-	for (size_t i = 0; i < catalog_name_cnt; i++) {
-		if (len + strlen(catalog_names[i].name) >= sizeof(((struct probe_point *)0)->name))
-			return false;
-	}
-	return true;
-}
-
 /* The families that a prefix may stand before. */
 static uint32_t families_of(const char *prefix)
 {
@@ -557,6 +546,20 @@ static uint32_t families_of(const char *prefix)
 	if (head_len(prefix, "mi_") >= 0)
 		families |= FAMILY_BIT(FAMILY_MIMALLOC);
 	return families;
+}
+
+static bool prefix_fits(const char *prefix)
+{
+	uint32_t families = families_of(prefix);
+	size_t len = strlen(prefix);
+
+	for (size_t i = 0; i < catalog_name_cnt; i++) {
+		if (families & FAMILY_BIT(catalog_names[i].family) &&
+		    len + strlen(catalog_names[i].name) >=
+			    sizeof(((struct probe_point *)0)->name))
+			return false;
+	}
+	return true;
 }
 
 /* Has the file an allocator of its own but a C library's, over which operators call malloc? */
