@@ -125,6 +125,7 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 		loss_add(THREAD_STATE, 1);
 		return false;
 	}
+	thread->forwarded = 0;
 	call.sp = PT_REGS_SP(ctx);
 	call.ip = PT_REGS_IP(ctx);
 	call.image = process->image;
@@ -293,7 +294,8 @@ int alloc_ret(struct pt_regs *ctx)
 	return 0;
 }
 
-/* Is this free called by another that was told of the block? */
+/* Is this free called by another, a wrapper of it or operator delete, that has been told of the
+ * block? */
 static __always_inline bool is_forwarded(const struct thread_state *thread, __u64 address, __u64 sp)
 {
 	return thread && thread->forwarded == address && sp <= thread->forwarded_sp;
@@ -303,13 +305,15 @@ SEC("uprobe")
 int free_entry(struct pt_regs *ctx)
 {
 	struct uf_block_key key = {.address = PT_REGS_PARM1(ctx)};
-	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 cookie = bpf_get_attach_cookie(ctx), sp = PT_REGS_SP(ctx);
 	struct pending_call *replaced = NULL;
 	struct uf_block block = {};
 	struct uf_process *process;
 	struct thread_state *thread;
 	bool nested = false;
 
+	/* Or some compilers read it later, through a pointer that the verifier does not allow. */
+	barrier_var(sp);
 	refuse_private_stack(ctx, no_programs);
 	if (!key.address || !file_is_on(cookie))
 		return 0;
@@ -326,11 +330,11 @@ int free_entry(struct pt_regs *ctx)
 	key.image = process->image;
 	if (live_take(process, &key, &block))
 		site_remove_block(&block);
-	else if (!nested && !is_forwarded(thread, key.address, PT_REGS_SP(ctx)))
+	else if (!nested && !is_forwarded(thread, key.address, sp))
 		stats_add(unknown_free_cnt, 1);
-	if (thread && cookie & UF_COOKIE_MAY_FORWARD) {
+	if (thread) {
 		thread->forwarded = key.address;
-		thread->forwarded_sp = PT_REGS_SP(ctx);
+		thread->forwarded_sp = sp;
 	}
 	return 0;
 }

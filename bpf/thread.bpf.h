@@ -68,7 +68,7 @@ struct thread_state {
 	struct walk walk;
 	struct python_walk python;
 	__u32 is_interrupted; /* the walk begins at an instruction, not at a return address */
-	/* The last block that a free which may forward was called with, and where its call was. */
+	/* The last block that was freed, and where the call was; 0: none since the last allocation. */
 	__u64 forwarded, forwarded_sp;
 	/* The last page fault that may be a pool's (bpf/pool_fault.bpf.h); address 0: none. */
 	uf_image_id fault_image;

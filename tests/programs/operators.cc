@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
 // Every operator new and delete, each kind in a function of its own; then exceptions out of
 // operator new, and what is allocated after them: by the same place, by deeper ones, by ones whose
-// frames lie over the stack that the exception has left.
+// frames lie over the stack that the exception has left; and by the new handler.
+//
+// operators [throws [handler_allocates]]
 #include <cstdint>
 #include <new>
 
@@ -152,8 +154,17 @@ NOINLINE static void after_throws()
 	}
 }
 
+static bool handler_allocates;
+
+NOINLINE static void handler_alloc()
+{
+	sink = malloc(241);
+}
+
 static void give_up()
 {
+	if (handler_allocates)
+		handler_alloc();
 	if (++handled % 3 == 0)
 		throw std::bad_alloc();
 	free(reserves[handled % 64]); // as handlers do
@@ -178,6 +189,7 @@ int main(int argc, char **argv)
 {
 	bool throws = gate_arg(argc, argv, 1, 1);
 
+	handler_allocates = gate_arg(argc, argv, 2, 0);
 	// libstdc++ allocates for its first exception.
 	if (throws)
 		try_huge(0);
@@ -190,6 +202,6 @@ int main(int argc, char **argv)
 	gate("DONE throws %d", caught);
 	if (throws)
 		with_handler();
-	gate("DONE handler");
+	gate("DONE handler %d", handled);
 	return 0;
 }
