@@ -273,11 +273,15 @@ enum uf_loss {
 struct uf_pool {
 	__u64 address;  /* 0: unused */
 	__u64 tenant;   /* UF_POOL_TENANT; 0: nobody */
+	__u64 left;     /* the tenant whose first object was seen freed soon; UF_POOL_INHERITED */
+	__u64 opened_ns; /* CLOCK_MONOTONIC */
 	uf_image_id image;
 	__u32 bytes;
 	__u32 epoch;    /* of the opening */
 	__u32 size_class; /* of the pool's blocks */
 };
+
+#define UF_POOL_INHERITED ((__u64)-1) /* was left, or given to another site, before a fork */
 
 #define UF_POOL_SITE_BITS 24
 #define UF_POOL_TENANT(site, serial) ((__u64)(serial) << UF_POOL_SITE_BITS | ((site) + 1))
@@ -366,7 +370,7 @@ _Static_assert(sizeof(struct uf_file_key) == 16, "padding would be part of the k
 _Static_assert(sizeof(struct uf_unwind_file) == 16, "table of files");
 _Static_assert(sizeof(struct uf_process) == 16, "process table value");
 _Static_assert(sizeof(struct uf_event) == 64, "event");
-_Static_assert(sizeof(struct uf_pool) == 32, "table of pools");
+_Static_assert(sizeof(struct uf_pool) == 48, "table of pools");
 _Static_assert(sizeof(struct uf_pool_header) == 48, "CPython's");
 
 #endif

@@ -206,7 +206,8 @@ static bool make_parts(struct agent *agent)
 	agent->names = (struct frame_names){agent->symbolizer, agent->unwinder, agent->mappings,
 					    agent->pythons};
 	agent->collector = collector__new(&collector_opts, agent->tracer, agent->tracees,
-					  agent->cohorts, agent->gc_watch, &agent->names);
+					  agent->cohorts, agent->gc_watch, agent->pools,
+					  &agent->names);
 	if (!agent->collector)
 		agent__say(agent, -1, "out of memory");
 	return agent->collector;

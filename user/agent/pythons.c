@@ -10,6 +10,7 @@
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
+#include "probe/catalog.h"
 #include "probe/elf_image.h"
 #include "python/code_copy.h"
 #include "python/code_object.h"
@@ -197,6 +198,19 @@ static int find_exit(const struct elf_symbol *symbol, void *arg)
  * Without it, what an ended process had is as of the last report. The libc has an allocator, too:
  * once that is probed it is known. False: to be tried again.
  */
+static void watch_free(struct pythons *pythons, const struct mapping *mapping,
+		       const struct elf_image *image)
+{
+	struct probe_points points = {0};
+
+	if (!probe_points__find(image, "", &points))
+		for (uint32_t i = 0; i < points.cnt; i++)
+			if (!strcmp(points.points[i].name, "free"))
+				tracer__attach_pool_watch(pythons->tracer, mapping->file->fd,
+							  points.points[i].probe_offset);
+	probe_points__release(&points);
+}
+
 static bool watch_exit(struct pythons *pythons, pid_t pid)
 {
 	const struct mapping *mapping = mapping_log__first(pythons->mappings, pid, has_allocator);
@@ -211,6 +225,8 @@ static bool watch_exit(struct pythons *pythons, pid_t pid)
 	image = elf_image__open_fd(mapping->file->fd);
 	if (image && elf_image__for_each_function(image, find_exit, &offset) == 1)
 		tracer__attach_exit(pythons->tracer, mapping->file->fd, offset);
+	if (image)
+		watch_free(pythons, mapping, image);
 	elf_image__free(image);
 	return true;
 }

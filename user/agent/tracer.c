@@ -56,6 +56,7 @@ static void configure_programs(struct tracer *tracer)
 	bpf_program__set_autoload(skel->progs.pool_session, false);
 	bpf_program__set_autoload(skel->progs.pool_exit, false);
 	bpf_program__set_autoload(skel->progs.pools_at_exit, false);
+	bpf_program__set_autoload(skel->progs.pool_watch, false);
 	bpf_program__set_autoload(skel->progs.pool_fault, false);
 }
 

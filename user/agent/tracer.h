@@ -111,6 +111,9 @@ bool tracer__knows_code(const struct tracer *tracer, uf_image_id image, uint64_t
 /* Has pools looked at when a Python calls the function at a file offset, _exit(), in all targets.
  * 0 or -errno. */
 int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset);
+/* Has young pools looked at when a Python calls the function at a file offset, free(), in all
+ * targets. 0 or -errno. */
+int tracer__attach_pool_watch(struct tracer *tracer, int fd, uint64_t offset);
 /* Watches for opened pools by page faults, in all images whose uf_python says where. 0 or -errno:
  * -ESRCH where the kernel has no such tracepoint. */
 int tracer__attach_pool_fault(struct tracer *tracer);

@@ -72,6 +72,8 @@ int tracer__load_pools(struct tracer *tracer)
 	tracer__set_attach_type(program, tracer->mode, tracer->mode == ATTACH_SESSION);
 	bpf_program__set_autoload(skel->progs.pools_at_exit, true);
 	tracer__set_attach_type(skel->progs.pools_at_exit, tracer->mode, false);
+	bpf_program__set_autoload(skel->progs.pool_watch, true);
+	tracer__set_attach_type(skel->progs.pool_watch, tracer->mode, false);
 	err = tracer__load_marked(tracer, skel);
 	if (!err)
 		tracer->pool_skel = skel;
@@ -107,6 +109,16 @@ int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset)
 	if (err)
 		return err;
 	return tracer__attach_place(tracer, &tracer->python, tracer->pool_skel->progs.pools_at_exit,
+				    false, fd, offset);
+}
+
+int tracer__attach_pool_watch(struct tracer *tracer, int fd, uint64_t offset)
+{
+	int err = tracer__load_pools(tracer);
+
+	if (err)
+		return err;
+	return tracer__attach_place(tracer, &tracer->python, tracer->pool_skel->progs.pool_watch,
 				    false, fd, offset);
 }
 
