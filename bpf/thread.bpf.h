@@ -175,7 +175,8 @@ __noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp,
 	walk_begin(walk, value, sp + RETURN_SP_DELTA, fp);
 	if (call->return_address && !slot_is_intact(walk, call))
 		return CALL_IS_GONE;
-	for (int i = 0; cfg_stack_mode != UF_STACK_FP && i < UF_MAX_FRAMES; i++) {
+	for (int i = 0; i < UF_MAX_FRAMES; i++) {
+		/* Without tables it names the mapping, and ends. */
 		int end = unwind_step(walk);
 
 		if (!i && call->may_throw && walk->mapping.end &&
