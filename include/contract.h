@@ -26,15 +26,25 @@ enum uf_func {
 	UF_PVALLOC,        /* p = f(size), size rounded up to whole pages */
 	UF_REALLOC,        /* p = f(old, size) */
 	UF_REALLOCARRAY,   /* p = f(old, n, size) */
-	UF_FREE,           /* f(p): free, cfree, free_sized, free_aligned_sized */
+	UF_REALLOCF,       /* p = f(old, size), which frees old if it fails */
+	UF_XALLOCX,        /* real size = f(old, size, extra): in place; less than size if it fails */
+	UF_XALLOCX_EXTRA,  /* the same with extra > 0 (told by the probe): the real size is taken */
+	UF_FREE,           /* f(p): free, cfree, free_sized, free_aligned_sized, operator delete */
 	UF_FUNC_CNT,
 };
 
-/* A probe's cookie: the function, and the slot of the file that it was placed in. */
-#define UF_COOKIE_FUNC_BITS 8
-#define UF_COOKIE(func, file_slot) ((__u64)(func) | ((__u64)(file_slot) << UF_COOKIE_FUNC_BITS))
-#define UF_COOKIE_FUNC(cookie) ((__u32)(cookie) & ((1u << UF_COOKIE_FUNC_BITS) - 1))
-#define UF_COOKIE_FILE(cookie) ((__u32)((cookie) >> UF_COOKIE_FUNC_BITS) & (UF_MAX_FILES - 1))
+/*
+ * A probe's cookie: the function, how it differs from what the table above says, and the slot of
+ * the file that it was placed in.
+ */
+#define UF_COOKIE_HEAP_FIRST  (1u << 5) /* a heap comes before the arguments */
+#define UF_COOKIE_MAY_THROW   (1u << 6) /* operator new: its returns are probed one by one */
+#define UF_COOKIE_MAY_FORWARD (1u << 7) /* this free often calls another that is probed */
+#define UF_COOKIE_FILE_SHIFT  8
+#define UF_COOKIE(func, flags, file_slot)                                                          \
+	((__u64)(func) | (__u64)(flags) | ((__u64)(file_slot) << UF_COOKIE_FILE_SHIFT))
+#define UF_COOKIE_FUNC(cookie) ((__u32)(cookie) & (UF_COOKIE_HEAP_FIRST - 1))
+#define UF_COOKIE_FILE(cookie) ((__u32)((cookie) >> UF_COOKIE_FILE_SHIFT) & (UF_MAX_FILES - 1))
 
 #define UF_MAX_FILES   256 /* files with probes at a time; power of two */
 #define UF_MAX_FRAMES  127 /* as the kernel's own PERF_MAX_STACK_DEPTH */
@@ -379,6 +389,7 @@ struct uf_event {
 	__u32 pad;
 };
 
+_Static_assert(UF_FUNC_CNT <= UF_COOKIE_HEAP_FIRST, "functions fit into a cookie");
 _Static_assert(sizeof(struct uf_block_key) == 16, "padding would be part of the key");
 _Static_assert(sizeof(struct uf_block) == 24, "live table value");
 _Static_assert(sizeof(struct uf_site_key) == 16, "padding would be part of the key");

@@ -67,8 +67,8 @@ static const struct {
 	  "a command, from its first instruction" },
 	{ "unfreed -K -o 10m",
 	  "the kernel: what it has held for ten minutes" },
-	{ "unfreed -O /opt/lib/libjemalloc.so --prefix je_ -p 4242",
-	  "an allocator that is not libc's" },
+	{ "unfreed -O /opt/lib/libpool.so --prefix pool_ -p 4242",
+	  "an allocator that nobody knows: pool_malloc, pool_free" },
 	{ NULL, NULL },
 };
 /* clang-format on */
