@@ -264,9 +264,10 @@ class Static(OperatorChecks):
         self.assert_site(report, "leak_je_mallocx", 96, 96 * 131, 127, 31)
         self.assert_site(report, "leak_new", 137, 137 * 139, 137, 0)
         totals = report["totals"]
-        self.assertEqual((totals["live_count"], totals["alloc_count"], report["unknown_free_count"]),
-                         (101 + 107 + 113 + 96 + 137, 101 + 107 + 226 + 127 + 137 + 41 + 2, 0),
+        self.assertEqual((totals["live_count"], totals["alloc_count"]),
+                         (101 + 107 + 113 + 96 + 137, 101 + 107 + 226 + 127 + 137 + 41 + 2),
                          harness.describe(report))
+        self.assertEqual(report["unknown_free_count"], 0)
         self.assert_no_loss(report)
 
 
@@ -402,8 +403,8 @@ class Programs(Allocators):
 
     def jq(self, allocator):
         """jq, traced while it works on one input of two."""
-        victim = self.victim_with(allocator, "/bin/sh", "-c", 'echo READY; exec jq --unbuffered "$1"',
-                                  "sh", JQ)
+        script = 'echo READY; exec jq --unbuffered "$1"'
+        victim = self.victim_with(allocator, "/bin/sh", "-c", script, "sh", JQ)
         for number, answer in (("3", "3"), ("2003", "6902")):
             tool = self.unfreed("-p", victim.pid) if number != "3" else None
             victim.proc.stdin.write(number.encode() + b"\n")
