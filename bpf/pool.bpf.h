@@ -121,10 +121,10 @@ __noinline int pool_open(struct uf_block_key *at, struct uf_block *opened, __u32
  * A pool is opened when the others are full: by whoever wants one more block just then. That may
  * be a line which frees all it has a moment later, when others that keep theirs have put them into
  * the same pool. So the block that a pool was opened for is watched while it is young, at calls of
- * free() (bigger memory is freed together with small objects), as many at a time as the time
- * since the last call allows. If it is seen on the pool's list of free blocks, its line does not keep what it
- * allocates; user space then gives the pool to a line that does (user/agent/pools.c). The block
- * may have been freed and handed out again between two looks: that is missed.
+ * malloc() and free(), as many pools at a time as the time since the last call allows. If it is
+ * seen on the pool's list of free blocks, its line does not keep what it allocates; user space then
+ * gives the pool to a line that does (user/agent/pool_keepers.c). The block may have been freed and
+ * handed out again between two looks: that is missed.
  */
 #define YOUNG_NS         2000000000ULL
 #define LOOK_EACH_NS     4000 /* one pool in so much time; it takes 100 ns */
@@ -191,7 +191,7 @@ static __always_inline bool is_plain_type(__u64 address)
  */
 static __noinline bool is_unheld(__u64 block, __u32 block_bytes)
 {
-	/* Objects: a count of references and a type, behind two links if the collector knows them. */
+	/* Objects: a count of references and a type; before it, if collected, two links. */
 	__u64 words[4];
 
 	if (block_bytes < sizeof(words) || bpf_probe_read_user(words, sizeof(words), (void *)block))
@@ -263,7 +263,7 @@ static __always_inline void young_pools_look(uf_image_id image)
 	}
 }
 
-/* At free(), beside the program that counts. */
+/* At malloc() and free(), beside the program that counts. */
 SEC("uprobe")
 int pool_watch(struct pt_regs *ctx)
 {

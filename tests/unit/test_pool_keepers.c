@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
-/* Goal: pools go to the lines that keep what they allocate, and nobody's are not given to anyone. */
+/* Goal: pools go to the lines that keep what they allocate, and nobody's are not given to anyone.
+ */
 #include "agent/pool_keepers.h"
 
 #include <check.h>

@@ -173,6 +173,8 @@ static bool make_parts(struct agent *agent)
 		.sort = opts->sort,
 		.top = opts->top,
 		.per_process = opts->per_process,
+		.between_sites = agent__take_in_mappings,
+		.arg = agent,
 	};
 	struct cohorts_shared shared = tracer__cohorts_shared(agent->tracer);
 

@@ -389,6 +389,7 @@ static int resolve_sites(struct collector *collector, struct snapshot *snap)
 		err = frame_names__resolve(collector->names, snap, site, stack);
 		if (err)
 			return err;
+		collector->opts.between_sites(collector->opts.arg);
 	}
 	return 0;
 }

@@ -26,6 +26,9 @@ struct collector_opts {
 	enum snapshot_sort sort;
 	uint32_t top;
 	bool per_process; /* sites of different processes stay apart */
+	/* Called between sites while they are named, which may take seconds. */
+	void (*between_sites)(void *arg);
+	void *arg;
 };
 
 /* All the others are borrowed. NULL with errno ENOMEM. */

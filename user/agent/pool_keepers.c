@@ -49,9 +49,8 @@ static bool is_foreign(const struct pool_view *pool, const struct opener *opener
 {
 	const struct opener *opener = &openers[pool->opener];
 
-	return pool->is_left ||
-	       (pool->is_old && opener->left_cnt >= LEAVER_POOLS &&
-		opener->left_cnt >= LEAVER_TIMES * opener->kept_cnt);
+	return pool->is_left || (pool->is_old && opener->left_cnt >= LEAVER_POOLS &&
+				 opener->left_cnt >= LEAVER_TIMES * opener->kept_cnt);
 }
 
 /* How many come, in by_place's order, before key. */
@@ -126,8 +125,8 @@ static struct opener *count_by_opener(const struct pool_view *pools, uint32_t cn
 
 static void append(struct pool_list *list, const struct pool_view *pool)
 {
-	list->pools[list->cnt++] = (struct judged_pool){pool->image, pool->size_class,
-							pool->opened_ns, pool->opener};
+	list->pools[list->cnt++] =
+		(struct judged_pool){pool->image, pool->size_class, pool->opened_ns, pool->opener};
 }
 
 int pool_keepers__find(const struct pool_view *pools, uint32_t cnt, struct pool_fate *fates,

@@ -21,13 +21,14 @@ struct pool_view {
 	uint32_t size_class;
 	uint64_t opened_ns;
 	uint32_t opener, holder; /* sites; the same unless it was given away already */
-	bool is_left;            /* its line has freed what it opened the pool for */
-	bool is_old;             /* and if not, it has had the time to */
+	bool is_left;		 /* its line has freed what it opened the pool for */
+	bool is_old;		 /* and if not, it has had the time to */
 };
 
 struct pool_fate {
-	uint32_t site;   /* the one that it is to be charged to from now on */
-	bool is_foreign; /* that one is its opener, who does not keep it: nobody is known who does */
+	uint32_t site;	 /* the one that it is to be charged to from now on */
+	bool is_foreign; /* that one is its opener, who does not keep it: nobody is known who does
+			  */
 };
 
 /* fates: one a pool. turn: kept from call to call. 0 or -ENOMEM. */

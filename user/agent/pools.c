@@ -15,7 +15,7 @@
 
 #define BATCH 1024 /* headers read by one call: UIO_MAXIOV */
 
-/* A line that after so long still has the block that it opened a pool for keeps what it allocates. */
+/* A line that still has the block that it opened a pool for after so long keeps its blocks. */
 #define KEPT_NS 500000000ULL
 
 /* What the last look found in a pool. */
@@ -371,6 +371,7 @@ void pools__forget(struct pools *pools, uf_image_id image)
 	struct uf_pool *pool = tracer__pools(pools->tracer, &cnt);
 	bool *is_gone = calloc(cnt + 1, sizeof(*is_gone));
 
+	tracer__forget_young_pools(pools->tracer, image);
 	if (!is_gone)
 		return;
 	for (uint32_t i = 0; i < cnt; i++) {

@@ -34,8 +34,9 @@ int pools__look(struct pools *pools);
 
 /* Of a site's pools, in bytes. */
 struct pool_use {
-	uint64_t unused_bytes;  /* no object is there */
-	uint64_t foreign_bytes; /* pools whose objects are not the line's: see agent/pool_keepers.h */
+	uint64_t unused_bytes; /* no object is there */
+	/* Whole pools whose objects are not the line's: see agent/pool_keepers.h. */
+	uint64_t foreign_bytes;
 };
 /*
  * As of the last look, by site, for the first site_cnt of them. A pool counts if its opening falls

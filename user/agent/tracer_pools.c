@@ -2,6 +2,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -49,6 +50,11 @@ int tracer__free_pools(struct tracer *tracer, const bool *is_idle, uint32_t cnt,
 		bpf_map_update_elem(spares, NULL, &i, BPF_ANY);
 	}
 	return err;
+}
+
+void tracer__forget_young_pools(struct tracer *tracer, uf_image_id image)
+{
+	bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.young_pools), &image);
 }
 
 static struct bpf_program *new_pool_program(const struct tracer *tracer, struct unfreed_bpf *skel)
@@ -112,14 +118,20 @@ int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset)
 				    false, fd, offset);
 }
 
-int tracer__attach_pool_watch(struct tracer *tracer, int fd, uint64_t offset)
+int tracer__attach_pool_watch(struct tracer *tracer, int fd, const uint64_t *offsets, uint32_t cnt)
 {
-	int err = tracer__load_pools(tracer);
+	struct uprobe_places places = {
+		.offsets = offsets,
+		.cookies = calloc(cnt, sizeof(*places.cookies)),
+		.cnt = cnt,
+	};
+	int err = places.cookies ? tracer__load_pools(tracer) : -ENOMEM;
 
-	if (err)
-		return err;
-	return tracer__attach_place(tracer, &tracer->python, tracer->pool_skel->progs.pool_watch,
-				    false, fd, offset);
+	if (!err)
+		err = tracer__attach_in_file(tracer, &tracer->python,
+					     tracer->pool_skel->progs.pool_watch, false, fd, &places);
+	free((void *)places.cookies);
+	return err;
 }
 
 int tracer__attach_pool_fault(struct tracer *tracer)
