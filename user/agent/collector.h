@@ -24,6 +24,8 @@ struct collector_opts {
 	uint64_t older_ns;
 	enum snapshot_sort sort;
 	uint32_t top;
+	enum snapshot_grouping grouping;
+	bool wants_all;   /* see snapshot.h */
 	bool per_process; /* sites of different processes stay apart */
 };
 

@@ -40,12 +40,12 @@ static void retire_site(void *arg, const struct uf_site *site)
 
 	if (!tracee)
 		return;
-	tracee->retired_bytes += site->alloc_bytes;
-	tracee->retired_cnt += site->alloc_cnt;
+	tracee->retired.bytes += site->alloc_bytes;
+	tracee->retired.count += site->alloc_cnt;
 	if (site->kind != UF_SITE_PYMALLOC)
 		return;
-	tracee->retired_pool_bytes += site->alloc_bytes;
-	tracee->retired_pool_cnt += site->alloc_cnt;
+	tracee->retired.pool_bytes += site->alloc_bytes;
+	tracee->retired.pool_count += site->alloc_cnt;
 }
 
 static void reclaim(struct agent *agent);
@@ -186,8 +186,9 @@ static void write_notes(struct agent *agent)
 		tracee->has_allocator |= agent__traces_allocator(agent, tracee->pid);
 		tracee->note[0] = 0;
 		if (!tracee->has_allocator)
-			agent__explain_no_allocator(agent, tracee->exe, tracee->note,
-						    sizeof(tracee->note));
+			agent__explain_no_allocator(agent,
+						    *tracee->exe ? tracee->exe : tracee->comm,
+						    tracee->note, sizeof(tracee->note));
 	}
 }
 
