@@ -17,6 +17,7 @@
 #include "snapshot/groups.h"
 #include "snapshot/services.h"
 #include "snapshot/site_id.h"
+#include "target/container.h"
 #include "target/mapping_log.h"
 #include "target/proc_info.h"
 
@@ -269,6 +270,7 @@ static const char *program_of(struct snapshot *snap, const struct tracee *tracee
 
 static int add_targets(const struct collector *collector, struct snapshot *snap)
 {
+	containers__look_again(tracees__containers(collector->tracees));
 	for (struct tracee *tracee = tracees__first(collector->tracees); tracee;
 	     tracee = tracee->next) {
 		struct snapshot_target *target;
