@@ -21,6 +21,7 @@ struct mapped_file {
 	uint64_t generation; /* 0: not known (/proc does not tell) */
 	uint32_t number; /* of its unwind table, see agent/unwinder.h; 0: none yet */
 	char *path;      /* in the process's own root; may be gone */
+	uint64_t origin; /* of the root that it was opened in; 0: ours */
 	int fd;          /* open for reading, or -errno why it is not */
 	void *user;      /* the symbolizer's module, once it is asked for; not owned */
 	bool user_failed; /* that was tried and failed */
@@ -34,6 +35,9 @@ struct mapped_file {
 	struct mapped_file *real; /* overlayfs: the file of the layer that this is; NULL: itself */
 	struct mapped_file *next;
 };
+
+/* A number for the mount namespace and the root of a process; 0: they are ours, or it is gone. */
+uint64_t mapped_file__origin(pid_t pid);
 
 /* How BPF programs tell the file open at fd from others: what vm_file has in a mapping of it. */
 struct file_identity {
@@ -59,8 +63,8 @@ void file_table__set_identify(struct file_table *files, file_identify_fn identif
 /*
  * The file mapped at start-end in pid; generation 0: not known. Opened at first
  * sight, or when it is seen again if that failed, through /proc/PID/map_files,
- * then the path under the process's root, then the path here; a file there that
- * is another inode is not taken. NULL with errno ENOMEM, also past 65,536 files.
+ * then by the path within the process's root, or if the process is gone by the
+ * path here; a file there that is another inode is not taken. NULL with errno ENOMEM, also past 65,536 files.
  */
 struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_t start,
 				    uint64_t end, dev_t dev, uint64_t inode, uint64_t generation,
