@@ -108,6 +108,36 @@ static struct tracee *add_image(struct agent *agent, const struct uf_event *even
 	return tracee;
 }
 
+/* The event may have come after the records were read last, and theirs before it. */
+static bool knows_mappings(struct agent *agent, pid_t pid)
+{
+	if (!mapping_log__knows(agent->mappings, pid))
+		mapping_log__drain(agent->mappings);
+	return mapping_log__knows(agent->mappings, pid);
+}
+
+static bool is_file(const struct mapped_file *file)
+{
+	return file->inode;
+}
+
+/*
+ * Short processes are gone before /proc can be asked: the kernel's records have their names. A
+ * program is mapped before its interpreter and its libraries.
+ */
+static void name_ended(struct agent *agent, struct tracee *tracee)
+{
+	const struct mapping *program;
+
+	if (*tracee->exe && tracee->comm[0])
+		return;
+	if (!mapping_log__first(agent->mappings, tracee->pid, is_file))
+		mapping_log__drain(agent->mappings);
+	program = mapping_log__first(agent->mappings, tracee->pid, is_file);
+	tracee__name(tracee, mapping_log__comm(agent->mappings, tracee->pid),
+		     program ? program->file->path : "");
+}
+
 static void handle_process_event(void *arg, const struct uf_event *event)
 {
 	struct agent *agent = arg;
@@ -128,10 +158,12 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 			break;
 		tracee->began_in_trace = event->type == UF_EVENT_EXEC;
 		parent = tracees__find(agent->tracees, event->old_image);
-		if (parent && !tracee->began_in_trace)
+		if (parent && tracee->began_in_trace)
+			tracee__inherit_place(tracee, parent);
+		else if (parent)
 			tracee__inherit(tracee, parent);
 		/* Forked while the host was being listed, by a process not yet added. */
-		if (!mapping_log__knows(agent->mappings, event->tgid))
+		if (!knows_mappings(agent, event->tgid))
 			agent__watch(agent, event->tgid);
 		break;
 	case UF_EVENT_EXIT:
@@ -140,6 +172,7 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 			break;
 		tracee->has_ended = true;
 		tracee->exit_code = event->exit_code;
+		name_ended(agent, tracee);
 		/* Their images take room in the kernel, though they may have no site. */
 		if (++agent->ended_cnt >= MAX_ENDED)
 			reclaim_early(agent);

@@ -146,19 +146,30 @@ static struct tracee **pid_bucket(const struct tracees *tracees, pid_t pid)
 	return (struct tracee **)&tracees->by_pid[(uint32_t)pid & (BUCKETS - 1)];
 }
 
-void tracee__inherit(struct tracee *tracee, const struct tracee *parent)
+void tracee__inherit_place(struct tracee *tracee, const struct tracee *before)
 {
 	/* Without an executable it was ending, and its cgroups were not to be relied on. */
-	bool is_placed = *tracee->exe && *tracee->cgroup;
+	if (*tracee->exe && *tracee->cgroup)
+		return;
+	set_text(&tracee->cgroup, before->cgroup);
+	set_place(tracee, before);
+}
 
+void tracee__inherit(struct tracee *tracee, const struct tracee *parent)
+{
+	tracee__inherit_place(tracee, parent);
 	if (!tracee->comm[0])
 		memcpy(tracee->comm, parent->comm, sizeof(tracee->comm));
 	if (!*tracee->exe)
 		set_text(&tracee->exe, parent->exe);
-	if (is_placed)
-		return;
-	set_text(&tracee->cgroup, parent->cgroup);
-	set_place(tracee, parent);
+}
+
+void tracee__name(struct tracee *tracee, const char *comm, const char *exe)
+{
+	if (!tracee->comm[0])
+		snprintf(tracee->comm, sizeof(tracee->comm), "%s", comm);
+	if (!*tracee->exe)
+		set_text(&tracee->exe, exe);
 }
 
 struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pid)

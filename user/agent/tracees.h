@@ -62,6 +62,10 @@ void tracees__remove(struct tracees *tracees, uf_image_id image);
 uint32_t tracees__running_cnt(const struct tracees *tracees);
 /* What could not be read of a forked process, as it has ended already, is its parent's. */
 void tracee__inherit(struct tracee *tracee, const struct tracee *parent);
+/* The same of one that has executed a program, and what it was before: where it is. */
+void tracee__inherit_place(struct tracee *tracee, const struct tracee *before);
+/* Names from elsewhere, if /proc had none; each may be "". */
+void tracee__name(struct tracee *tracee, const char *comm, const char *exe);
 /* Reads comm, exe, cgroup and container again. */
 void tracee__refresh(struct tracees *tracees, struct tracee *tracee);
 /* What finds their containers; theirs. */
