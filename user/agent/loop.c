@@ -229,7 +229,7 @@ static bool file_is_needed(void *arg, const struct mapped_file *file)
 {
 	const struct agent *agent = arg;
 
-	return mapping_log__uses(agent->mappings, file);
+	return file->used_mark == agent->used_mark;
 }
 
 /* What ended has been reported: its blocks, sites and mappings go. */
@@ -271,6 +271,7 @@ static void reclaim(struct agent *agent)
 		}
 	}
 	free(images);
+	agent__close_unused(agent);
 	unwinder__drop(agent->unwinder, file_is_needed, agent);
 }
 
@@ -478,7 +479,7 @@ int agent__run(struct agent *agent)
 		report(agent, true);
 	if (agent->launch.pid)
 		code = end_command(agent);
-	if (agent->error || (!code && !tracer__file_cnt(agent->tracer)))
+	if (agent->error || (!code && !tracer__has_probed(agent->tracer)))
 		code = EXIT_FAILED;
 	return code;
 }

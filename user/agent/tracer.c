@@ -203,7 +203,7 @@ void tracer__free(struct tracer *tracer)
 		return;
 	if (tracer->skel && tracer->skel->bss)
 		memset(tracer->skel->bss->file_on, 0, sizeof(tracer->skel->bss->file_on));
-	for (uint32_t i = 0; i < tracer->file_cnt; i++)
+	for (uint32_t i = 0; i < UF_MAX_FILES; i++)
 		tracer__detach(&tracer->files[i]);
 	tracer__detach(&tracer->python);
 	for (uint32_t i = 0; i < tracer->new_pool_cnt; i++)
@@ -343,20 +343,30 @@ static bool is_filtered(const struct tracer *tracer)
 	return !tracer->opts.every_process && tracer->mode != ATTACH_MULTI;
 }
 
+static uint32_t free_slot(const struct tracer *tracer)
+{
+	uint32_t slot = 0;
+
+	while (slot < UF_MAX_FILES && tracer->files[slot].point_cnt)
+		slot++;
+	return slot;
+}
+
 int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points)
 {
-	struct probed_file *file = &tracer->files[tracer->file_cnt];
+	uint32_t slot = free_slot(tracer);
+	struct probed_file *file = &tracer->files[slot];
 	struct place_list frees = {0}, allocs = {0};
 	bool filtered = is_filtered(tracer);
 	char path[64];
 	int err;
 
-	if (tracer->file_cnt >= UF_MAX_FILES)
+	if (slot == UF_MAX_FILES)
 		return -ENOSPC;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	err = place_list__init(&frees, points, true, tracer->file_cnt);
+	err = place_list__init(&frees, points, true, slot);
 	if (!err)
-		err = place_list__init(&allocs, points, false, tracer->file_cnt);
+		err = place_list__init(&allocs, points, false, slot);
 	if (!err && !filtered)
 		err = attach_places(tracer, file, path, 0, &frees, &allocs);
 	for (uint32_t i = 0; !err && filtered && i < tracer->opts.pid_cnt; i++) {
@@ -367,15 +377,33 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	if (err) {
 		tracer__detach(file);
 	} else {
-		__atomic_store_n(&tracer->skel->bss->file_on[tracer->file_cnt], 1,
-				 __ATOMIC_RELEASE);
+		__atomic_store_n(&tracer->skel->bss->file_on[slot], 1, __ATOMIC_RELEASE);
 		file->point_cnt = points->cnt;
 		tracer->probe_cnt += points->cnt;
 		tracer->file_cnt++;
+		tracer->has_probed = true;
 	}
 	place_list__release(&frees);
 	place_list__release(&allocs);
-	return err;
+	return err ? err : (int)slot;
+}
+
+void tracer__detach_file(struct tracer *tracer, uint32_t slot)
+{
+	struct probed_file *file = &tracer->files[slot];
+
+	if (!file->point_cnt)
+		return;
+	__atomic_store_n(&tracer->skel->bss->file_on[slot], 0, __ATOMIC_RELEASE);
+	tracer__detach(file);
+	tracer->probe_cnt -= file->point_cnt;
+	tracer->file_cnt--;
+	file->point_cnt = 0;
+}
+
+bool tracer__has_probed(const struct tracer *tracer)
+{
+	return tracer->has_probed;
 }
 
 int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,

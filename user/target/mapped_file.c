@@ -335,11 +335,41 @@ struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_
 	}
 	if (!file->generation)
 		file->generation = generation;
-	if (file->real)
+	/* The real one may have been closed; then it is found and opened again. */
+	if (file->real && file->real->fd >= 0)
 		return file->real;
+	file->real = NULL;
 	if (file->fd >= 0)
 		return file;
 	/* Again if it failed: that process may have been gone, this one lives. */
 	open_file(files, file, pid, start, end, path);
 	return file->fd >= 0 ? find_real(files, file) : file;
+}
+
+uint32_t file_table__open_cnt(const struct file_table *files)
+{
+	return files->open_cnt;
+}
+
+uint32_t file_table__open_max(void)
+{
+	return MAX_OPEN_FILES;
+}
+
+void file_table__for_each_open(struct file_table *files, mapped_file_fn fn, void *arg)
+{
+	for (int i = 0; i < BUCKETS; i++)
+		for (struct mapped_file *file = files->buckets[i]; file; file = file->next)
+			if (file->fd >= 0 && !fn(arg, file))
+				return;
+}
+
+void file_table__close(struct file_table *files, struct mapped_file *file)
+{
+	if (file->fd < 0 || file->is_pinned)
+		return;
+	close(file->fd);
+	file->fd = -ENOENT;
+	file->examined = file->has_probes = false;
+	files->open_cnt--;
 }

@@ -32,6 +32,8 @@ struct mapped_file {
 	bool exit_probe_is_tried; /* on its _exit(), for a Python */
 	int pool_probe_err;  /* 0: it is there; or -errno */
 	bool has_probes; /* has some, and they are probed */
+	uint32_t used_mark; /* of mapping_log__mark_used */
+	bool is_pinned;  /* who has it mapped is not known any more: it stays open */
 	struct mapped_file *real; /* overlayfs: the file of the layer that this is; NULL: itself */
 	struct mapped_file *next;
 };
@@ -69,5 +71,17 @@ void file_table__set_identify(struct file_table *files, file_identify_fn identif
 struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_t start,
 				    uint64_t end, dev_t dev, uint64_t inode, uint64_t generation,
 				    const char *path);
+
+/* How many are open, and how many can be. */
+uint32_t file_table__open_cnt(const struct file_table *files);
+uint32_t file_table__open_max(void);
+/* Calls fn for each open file, until it returns false. */
+typedef bool (*mapped_file_fn)(void *arg, struct mapped_file *file);
+void file_table__for_each_open(struct file_table *files, mapped_file_fn fn, void *arg);
+/*
+ * Closes a file that nobody has mapped and nobody probes. It is opened and looked at again if it is
+ * seen again, which its generation must prove: the inode may be used again for another.
+ */
+void file_table__close(struct file_table *files, struct mapped_file *file);
 
 #endif
