@@ -75,10 +75,18 @@ static void make_room(struct agent *agent)
 		agent__say(agent, 0, "cannot make room in the tables: %s", strerror(-err));
 }
 
+/* Forked by a target; one that is none may fork before the kernel is told so. */
+static bool is_targets_child(const struct agent *agent, const struct uf_event *event)
+{
+	const struct tracee *parent = tracees__find(agent->tracees, event->old_image);
+
+	return event->type == UF_EVENT_FORK && event->old_image && parent && !parent->is_dropped;
+}
+
 /* Of a trace of the whole host: does the filter let the new process in? Its children are in, too. */
 static bool is_wanted(struct agent *agent, const struct uf_event *event)
 {
-	if (!agent->opts->whole_host || (event->type == UF_EVENT_FORK && event->old_image) ||
+	if (!agent->opts->whole_host || is_targets_child(agent, event) ||
 	    target_filter__matches(&agent->filter, event->tgid))
 		return true;
 	agent->unidentified_cnt += !proc_info__exists(event->tgid);
