@@ -451,6 +451,8 @@ static struct snapshot *snapshot_with_pools(void)
 	add_small_site(snap, 2, 3 * 16384);
 	snap->sites[1].kind = SITE_PYMALLOC;
 	snap->sites[1].live_count = 3;
+	snap->sites[1].unused_bytes = 1024;
+	snap->sites[1].foreign_bytes = 16384;
 	snapshot__sum(snap);
 	snapshot__select(snap, SORT_SIZE, 10);
 	return snap;
@@ -465,7 +467,8 @@ START_TEST(text_marks_pools)
 					   "           of these 48.0 KiB in 3 pools of Python's small "
 					   "objects at 1 site\n"));
 	ck_assert_ptr_nonnull(
-		strstr(text, " 1. 48.0 KiB in 3 pools (75.0%) [pymalloc]  pid 4242 leaky\n"));
+		strstr(text, " 1. 48.0 KiB in 3 pools, 31.0 KiB used, 16.0 KiB others' (75.0%) "
+			     "[pymalloc]  pid 4242 leaky\n"));
 	ck_assert_ptr_nonnull(strstr(text, " 2. 16.0 KiB in 1 block (25.0%)  pid 4242 leaky\n"));
 	free(text);
 	snapshot__free(snap);
@@ -750,7 +753,11 @@ START_TEST(json_marks_pools)
 	struct json_object *pools = field(report, "pymalloc_totals");
 
 	check_string(item(report, "sites", 0), "kind", "pymalloc");
+	check_uint(item(report, "sites", 0), "live_bytes", 48 * 1024);
+	check_uint(item(report, "sites", 0), "used_bytes", 31 * 1024);
+	check_uint(item(report, "sites", 0), "foreign_bytes", 16 * 1024);
 	check_string(item(report, "sites", 1), "kind", "malloc");
+	ck_assert(!json_object_object_get_ex(item(report, "sites", 1), "used_bytes", NULL));
 	check_uint(field(report, "totals"), "live_bytes", 4 * 16384);
 	CHECK_FIELD_CNT(pools, 7);
 	check_uint(pools, "live_bytes", 3 * 16384);

@@ -50,10 +50,13 @@ static void configure_programs(struct tracer *tracer)
 	tracer__set_attach_type(skel->progs.python_code_freed, tracer->mode, false);
 	tracer__set_attach_type(skel->progs.gc_start, tracer->mode, false);
 	tracer__set_attach_type(skel->progs.gc_done, tracer->mode, false);
+	/* For functions that may throw, when there is one (tracer_programs.c). */
+	bpf_program__set_autoload(skel->progs.alloc_ret, false);
 	/* Python's own, when there is one (tracer_pools.c). */
 	bpf_program__set_autoload(skel->progs.pool_session, false);
 	bpf_program__set_autoload(skel->progs.pool_exit, false);
 	bpf_program__set_autoload(skel->progs.pools_at_exit, false);
+	bpf_program__set_autoload(skel->progs.pool_watch, false);
 	bpf_program__set_autoload(skel->progs.pool_fault, false);
 }
 
@@ -212,6 +215,7 @@ void tracer__free(struct tracer *tracer)
 		munmap(tracer->pools, tracer->pools_size);
 	for (size_t i = 0; i < sizeof(tracer->process_links) / sizeof(tracer->process_links[0]); i++)
 		bpf_link__destroy(tracer->process_links[i]);
+	unfreed_bpf__destroy(tracer->throw_skel);
 	unfreed_bpf__destroy(tracer->pool_skel);
 	unfreed_bpf__destroy(tracer->fault_skel);
 	ring_buffer__free(tracer->events);
@@ -248,27 +252,47 @@ int tracer__attach_process(struct tracer *tracer)
 	return 0;
 }
 
-/* The points of one kind, as the link wants them. */
+/* The places of a file by what is attached there, in the order of attachment. */
+enum place_kind {
+	PLACES_FREE,
+	PLACES_ALLOC, /* entry and return */
+	PLACES_RET,   /* of functions that may throw */
+	PLACES_THROW, /* their entries */
+	PLACE_KIND_CNT,
+};
+
+/* Those of one kind, as the link wants them. */
 struct place_list {
 	uint64_t *offsets, *cookies;
 	uint32_t cnt;
 };
 
-static int place_list__init(struct place_list *list, const struct probe_points *points,
-			    bool want_free, uint32_t slot)
+static enum place_kind kind_of(const struct probe_point *point)
 {
-	list->offsets = calloc(points->cnt + 1, sizeof(*list->offsets));
-	list->cookies = calloc(points->cnt + 1, sizeof(*list->cookies));
+	if (point->func == UF_FREE)
+		return PLACES_FREE;
+	return point->flags & UF_COOKIE_MAY_THROW ? PLACES_THROW : PLACES_ALLOC;
+}
+
+static int place_list__init(struct place_list *list, const struct probe_points *points,
+			    enum place_kind kind, uint32_t slot)
+{
+	uint32_t max = points->cnt + points->exit_cnt + 1;
+
+	list->offsets = calloc(max, sizeof(*list->offsets));
+	list->cookies = calloc(max, sizeof(*list->cookies));
 	list->cnt = 0;
 	if (!list->offsets || !list->cookies)
 		return -ENOMEM;
+	for (uint32_t i = 0; kind == PLACES_RET && i < points->exit_cnt; i++)
+		list->offsets[list->cnt++] = points->exits[i];
 	for (uint32_t i = 0; i < points->cnt; i++) {
 		const struct probe_point *point = &points->points[i];
 
-		if ((point->func == UF_FREE) != want_free)
+		if (kind_of(point) != kind)
 			continue;
 		list->offsets[list->cnt] = point->probe_offset;
-		list->cookies[list->cnt++] = UF_COOKIE(point->func, slot);
+		list->cookies[list->cnt++] = UF_COOKIE(point->func, point->flags, slot);
 	}
 	return 0;
 }
@@ -311,29 +335,49 @@ static int attach_program(struct tracer *tracer, struct probed_file *file,
 	return 0;
 }
 
-/* In one process, or in every one (pid 0): free first. */
-static int attach_places(struct tracer *tracer, struct probed_file *file, const char *path,
-			 pid_t pid, const struct place_list *frees, const struct place_list *allocs)
+static int attach_kind(struct tracer *tracer, struct probed_file *file, enum place_kind kind,
+		       const struct uprobe_places *places)
 {
 	struct unfreed_bpf *skel = tracer->skel;
-	struct uprobe_places places = {
-		.path = path,
-		.offsets = frees->offsets,
-		.cookies = frees->cookies,
-		.cnt = frees->cnt,
-		.pid = pid,
-	};
-	int err = attach_program(tracer, file, skel->progs.free_entry, false, &places);
+	int err;
 
-	if (err)
-		return err;
-	places.offsets = allocs->offsets;
-	places.cookies = allocs->cookies;
-	places.cnt = allocs->cnt;
+	switch (kind) {
+	case PLACES_FREE:
+		return attach_program(tracer, file, skel->progs.free_entry, false, places);
+	case PLACES_RET:
+		return attach_program(tracer, file, tracer->throw_skel->progs.alloc_ret, false,
+				      places);
+	case PLACES_THROW:
+		return attach_program(tracer, file, tracer->throw_skel->progs.alloc_entry, false,
+				      places);
+	default:
+		break;
+	}
 	if (tracer->mode == ATTACH_SESSION)
-		return attach_program(tracer, file, skel->progs.alloc_session, false, &places);
-	err = attach_program(tracer, file, skel->progs.alloc_exit, true, &places);
-	return err ? err : attach_program(tracer, file, skel->progs.alloc_entry, false, &places);
+		return attach_program(tracer, file, skel->progs.alloc_session, false, places);
+	err = attach_program(tracer, file, skel->progs.alloc_exit, true, places);
+	return err ? err : attach_program(tracer, file, skel->progs.alloc_entry, false, places);
+}
+
+/* In one process, or in every one (pid 0): free first. */
+static int attach_places(struct tracer *tracer, struct probed_file *file, const char *path,
+			 pid_t pid, const struct place_list *lists)
+{
+	int err = 0;
+
+	for (int kind = 0; !err && kind < PLACE_KIND_CNT; kind++) {
+		const struct uprobe_places places = {
+			.path = path,
+			.offsets = lists[kind].offsets,
+			.cookies = lists[kind].cookies,
+			.cnt = lists[kind].cnt,
+			.pid = pid,
+		};
+
+		if (places.cnt)
+			err = attach_kind(tracer, file, kind, &places);
+	}
+	return err;
 }
 
 /* Does the kernel keep the probes out of other processes? */
@@ -341,6 +385,24 @@ static bool is_filtered(const struct tracer *tracer)
 {
 	/* The pid filter of 6.6 - 6.9 looks at threads; where there are sessions it is right. */
 	return !tracer->opts.every_process && tracer->mode != ATTACH_MULTI;
+}
+
+static int attach_lists(struct tracer *tracer, struct probed_file *file, int fd,
+			const struct place_list *lists)
+{
+	bool filtered = is_filtered(tracer);
+	char path[64];
+	int err = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (!filtered)
+		return attach_places(tracer, file, path, 0, lists);
+	for (uint32_t i = 0; !err && i < tracer->opts.pid_cnt; i++) {
+		err = attach_places(tracer, file, path, tracer->opts.pids[i], lists);
+		if (err == -ESRCH)
+			err = 0; /* ended meanwhile */
+	}
+	return err;
 }
 
 static uint32_t free_slot(const struct tracer *tracer)
@@ -356,24 +418,17 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 {
 	uint32_t slot = free_slot(tracer);
 	struct probed_file *file = &tracer->files[slot];
-	struct place_list frees = {0}, allocs = {0};
-	bool filtered = is_filtered(tracer);
-	char path[64];
-	int err;
+	struct place_list lists[PLACE_KIND_CNT] = {0};
+	int err = 0;
 
 	if (slot == UF_MAX_FILES)
 		return -ENOSPC;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	err = place_list__init(&frees, points, true, slot);
+	for (int kind = 0; !err && kind < PLACE_KIND_CNT; kind++)
+		err = place_list__init(&lists[kind], points, kind, slot);
+	if (!err && lists[PLACES_THROW].cnt)
+		err = tracer__load_throw(tracer);
 	if (!err)
-		err = place_list__init(&allocs, points, false, slot);
-	if (!err && !filtered)
-		err = attach_places(tracer, file, path, 0, &frees, &allocs);
-	for (uint32_t i = 0; !err && filtered && i < tracer->opts.pid_cnt; i++) {
-		err = attach_places(tracer, file, path, tracer->opts.pids[i], &frees, &allocs);
-		if (err == -ESRCH)
-			err = 0; /* ended meanwhile */
-	}
+		err = attach_lists(tracer, file, fd, lists);
 	if (err) {
 		tracer__detach(file);
 	} else {
@@ -383,8 +438,8 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 		tracer->file_cnt++;
 		tracer->has_probed = true;
 	}
-	place_list__release(&frees);
-	place_list__release(&allocs);
+	for (int kind = 0; kind < PLACE_KIND_CNT; kind++)
+		place_list__release(&lists[kind]);
 	return err ? err : (int)slot;
 }
 

@@ -10,7 +10,8 @@
 #include "unfreed.skel.h"
 
 /* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
- * tracer_pools.c (Python's pools) and tracer_reclaim.c (what the dead leave behind). */
+ * tracer_programs.c (programs that few need), tracer_pools.c (Python's pools) and
+ * tracer_reclaim.c (what the dead leave behind). */
 
 /* The probes of one file; the descriptors in the order of attachment. */
 struct probed_file {
@@ -40,6 +41,7 @@ struct tracer {
 	uint32_t new_pool_cnt;
 	/* NULL until needed: programs for Python's pools over the same maps. */
 	struct unfreed_bpf *pool_skel, *fault_skel;
+	struct unfreed_bpf *throw_skel; /* likewise, for functions that may throw */
 	struct uf_pool *pools;
 	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;    /* now */
@@ -50,6 +52,15 @@ struct tracer {
 
 /* Before loading: how a program is going to be attached. */
 void tracer__set_attach_type(struct bpf_program *prog, enum attach_mode mode, bool is_session);
+/*
+ * Programs cannot be added to a loaded object. The object once more with none of them marked for
+ * loading, NULL with errno; and with those loaded that are by then, over the maps of the first:
+ * frees it on failure. 0 or -errno.
+ */
+struct unfreed_bpf *tracer__open_again(void);
+int tracer__load_marked(struct tracer *tracer, struct unfreed_bpf *skel);
+/* Loads what functions that may throw need. 0 or -errno. */
+int tracer__load_throw(struct tracer *tracer);
 /* Attaches to one place of an interpreter's file, in all targets. 0 or -errno. */
 int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 			 const struct bpf_program *prog, bool is_return, int fd, uint64_t offset);

@@ -267,10 +267,14 @@ static void put_site(FILE *out, const struct snapshot *snap, const struct snapsh
 	const struct application app = application__find(site);
 
 	fprintf(out, "\n%2" PRIu32 ". ", number);
-	if (site->kind == SITE_PYMALLOC)
+	if (site->kind == SITE_PYMALLOC) {
 		put_pools(out, site->live_bytes, site->live_count);
-	else
+		fprintf(out, ", %s used", BYTES(snapshot_site__used_bytes(site)));
+		if (site->foreign_bytes)
+			fprintf(out, ", %s others'", BYTES(site->foreign_bytes));
+	} else {
 		put_blocks(out, site->live_bytes, site->live_count);
+	}
 	fprintf(out, " (%s)%s  ", human__share(site->live_bytes, snap->totals.live_bytes).text,
 		site->kind == SITE_PYMALLOC ? " [pymalloc]" : "");
 	if (site->pid_cnt > 1)
