@@ -57,7 +57,8 @@ SKELETON  := $(BUILD)/unfreed.skel.h
 UNIT_SRCS  := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS := $(UNIT_SRCS:%.c=$(BUILD)/%)
 PROGRAM_SRCS := $(wildcard tests/programs/*.c tests/programs/*.cc)
-PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(patsubst %.cc,$(BUILD)/%,$(PROGRAM_SRCS)))
+PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(patsubst %.cc,$(BUILD)/%,$(PROGRAM_SRCS))) \
+	    $(if $(shell command -v musl-gcc),$(BUILD)/tests/programs/batches.musl)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -147,6 +148,12 @@ $(BUILD)/tests/programs/%.static: tests/programs/%.static.c
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)gcc -std=gnu17 $(PROGRAM_CFLAGS) -static -MMD -MP -o $@ $<
+
+# Another libc, as Alpine has it.
+$(BUILD)/tests/programs/%.musl: tests/programs/%.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)musl-gcc -std=gnu17 $(PROGRAM_CFLAGS) -MMD -MP -o $@ $<
 
 $(BUILD)/tests/programs/%: tests/programs/%.c
 	$(call say,CC,$@)

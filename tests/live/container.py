@@ -75,9 +75,15 @@ class Container:
 
     def victim(self, *command, folders=(), preload=None):
         """A victim in there, at its first gate; its pid is the one out here."""
-        env = ["env", f"LD_PRELOAD={preload}"] if preload else []
-        victim = harness.Victim(
-            "", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--net", "sh", "-c",
-            ENTER, "sh", self.path, " ".join(folders), *env, *command, path="unshare")
-        victim.pid, = harness.children(victim.proc.pid)
-        return victim
+        return enter(self.path, *command, folders=folders, preload=preload)
+
+
+def enter(root, *command, folders=(), preload=None):
+    """A victim in that root and namespaces of its own, at its first gate; its pid is the one out
+    here."""
+    env = ["env", f"LD_PRELOAD={preload}"] if preload else []
+    victim = harness.Victim(
+        "", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--net", "sh", "-c",
+        ENTER, "sh", root, " ".join(folders), *env, *command, path="unshare")
+    victim.pid, = harness.children(victim.proc.pid)
+    return victim

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
 """Goal: the report says which container and service a traced process is in."""
 
-import json
 import os
 import re
 import shutil
-import subprocess
 import time
 
 import harness
+import runc
 
 HASH = "0123456789abcdef" * 4
 BLOCKS = ("a", 211, 48), ("b", 103, 64), ("c", 11, 128)
@@ -30,55 +29,15 @@ class Runc(harness.LiveTest):
 
     def setUp(self):
         super().setUp()
-        if not shutil.which("runc"):
-            self.skipTest("no runc")
+        self.runc = runc.Runc(self)
         self.name = f"unfreed-test-{os.getpid()}"
-        self.pid_file = os.path.join(self.folder, "pid")
-
-    def write_bundle(self, command):
-        """A root of this system's own folders, and the victims."""
-
-        def bind(path):
-            return {"destination": path, "type": "bind", "source": path,
-                    "options": ["rbind", "ro"]}
-        folders = [path for path in ("/usr", "/lib", "/lib64", harness.PROGRAMS)
-                   if os.path.isdir(path)]
-        config = {
-            "ociVersion": "1.0.0",
-            "process": {"terminal": False, "user": {"uid": 0, "gid": 0}, "args": command,
-                        "env": ["PATH=/usr/bin"], "cwd": "/"},
-            "root": {"path": "rootfs"},
-            "hostname": "pretender",
-            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
-                       *map(bind, folders)],
-            "linux": {"namespaces": [{"type": kind} for kind in
-                                     ("pid", "mount", "ipc", "uts")]},
-        }
-        os.mkdir(os.path.join(self.folder, "rootfs"))
-        with open(os.path.join(self.folder, "config.json"), "w", encoding="utf-8") as text:
-            json.dump(config, text)
 
     def run_container(self):
-        """A victim at its first gate, in a container; returns it with its pid as the host has
-        it."""
-        self.write_bundle([harness.program("batches"), *ARGS])
-        self.addCleanup(subprocess.run, ["runc", "delete", "-f", self.name], check=False,
-                        stderr=subprocess.DEVNULL)
-        try:
-            victim = self.victim("runc", "run", "--bundle", self.folder, "--pid-file",
-                                 self.pid_file, self.name, path=shutil.which("runc"))
-        except AssertionError as error:
-            self.skipTest(f"runc cannot run here: {error}")
-        return victim, self.wait_pid()
-
-    def wait_pid(self):
-        """runc writes it when the container has started; in whole, by a rename."""
-        deadline = time.monotonic() + harness.TIMEOUT_S
-        while not os.path.exists(self.pid_file):
-            self.assertLess(time.monotonic(), deadline, "no pid file")
-            time.sleep(0.01)
-        with open(self.pid_file, encoding="ascii") as text:
-            return int(text.read())
+        """A victim at its first gate, in a container of this system's own folders; with its pid as
+        the host has it."""
+        folders = [runc.bind(path) for path in ("/usr", "/lib", "/lib64", harness.PROGRAMS)
+                   if os.path.isdir(path)]
+        return self.runc.run(self.name, [harness.program("batches"), *ARGS], mounts=folders)
 
     def test_a_process_in_a_container_has_its_name(self):
         victim, pid = self.run_container()
@@ -110,8 +69,7 @@ class Runc(harness.LiveTest):
         for gate in ("DONE a", "DONE b"):
             victim.go(gate)
             outside.go(gate)
-        later = self.victim("runc", "exec", self.name, harness.program("batches"), *ARGS,
-                            path=shutil.which("runc"))
+        later = self.runc.enter(self.name, harness.program("batches"), *ARGS)
         time.sleep(0.2)  # the unwind tables of a program that was not there before
         later.go("DONE a")
         report = tool.last_report()

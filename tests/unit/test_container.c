@@ -738,6 +738,25 @@ START_TEST(a_cgroup_is_looked_up_once)
 }
 END_TEST
 
+START_TEST(a_name_that_comes_late_is_seen_when_it_is_looked_for)
+{
+	put_process(10, "0::/user.slice\n", HOST_NS + 7, HOST_NS + 7);
+	put_in_cgroup(11, "/docker/" A);
+	check(10, "namespace", "pidns-4026531843", "pidns-4026531843");
+	ck_assert_str_ne(of(11)->name, "web");
+	put("run/runc/db/state.json", "{\"cgroup_paths\":{\"\":\"/sys/fs/cgroup/user.slice\"}}");
+	put_docker("var/lib/docker", A, "web");
+	check(10, "namespace", "pidns-4026531843", "pidns-4026531843");
+	containers__look_again(containers);
+	check(10, "runc", "db", "db");
+	check(11, "docker", A, "web");
+	/* What has a name keeps it. */
+	put_docker("var/lib/docker", A, "renamed");
+	containers__look_again(containers);
+	check(11, "docker", A, "web");
+}
+END_TEST
+
 START_TEST(more_cgroups_than_are_kept)
 {
 	char name[32], line[64];
@@ -1007,6 +1026,7 @@ int main(void)
 	tcase_add_test(tcase, names_are_cut_to_size_and_deep_json_is_refused);
 	tcase_add_test(tcase, only_regular_files_in_the_tree_are_read);
 	tcase_add_test(tcase, a_cgroup_is_looked_up_once);
+	tcase_add_test(tcase, a_name_that_comes_late_is_seen_when_it_is_looked_for);
 	tcase_add_test(tcase, more_cgroups_than_are_kept);
 	tcase_add_test(tcase, no_descriptor_stays_open);
 	tcase_add_test(tcase, without_files_there_are_no_names);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 #include "target/mapped_file.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 
@@ -294,6 +295,76 @@ START_TEST(a_process_that_is_gone_leaves_the_path)
 }
 END_TEST
 
+START_TEST(what_a_process_that_is_gone_has_left_must_be_the_very_file)
+{
+	const char *path = test_path("a");
+	struct stat st = make_file(path, "a");
+	struct mapped_file *file = file_table__get(files, gone_pid(), PAGE, 2 * PAGE, st.st_dev + 1,
+						   st.st_ino, 0, path);
+
+	ck_assert_int_eq(file->fd, -ESTALE);
+}
+END_TEST
+
+/* A child that waits in a root of its own; its end is killed with it. */
+static pid_t start_in_root(const char *root)
+{
+	int ready[2];
+	pid_t pid;
+	char byte;
+
+	ck_assert_int_eq(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		close(ready[0]);
+		if (chroot(root) || write(ready[1], "r", 1) != 1)
+			_exit(1);
+		close(ready[1]);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+START_TEST(a_link_in_a_processs_root_does_not_lead_out_of_it)
+{
+	const char *outside = test_path("outside"), *root = test_path("root");
+	const char *file_inside = test_path("root/inside");
+	struct stat st = make_file(outside, "out"), inside_st;
+	pid_t pid;
+
+	ck_assert_int_eq(mkdir(root, 0755), 0);
+	inside_st = make_file(file_inside, "in");
+	ck_assert_int_eq(symlink(outside, test_path("root/absolute")), 0);
+	ck_assert_int_eq(symlink("../../../../../../../../../../..", test_path("root/up")), 0);
+	ck_assert_int_eq(symlink("/inside", test_path("root/good")), 0);
+	pid = start_in_root(root);
+	ck_assert_uint_ne(mapped_file__origin(pid), 0);
+	ck_assert_int_eq(file_table__get(files, pid, 0, PAGE, st.st_dev, st.st_ino, 1,
+					 "/absolute")->fd, -ENOENT);
+	ck_assert_int_eq(file_table__get(files, pid, 0, PAGE, st.st_dev, st.st_ino, 2,
+					 outside)->fd, -ENOENT);
+	{
+		char up[PATH_MAX];
+
+		snprintf(up, sizeof(up), "/up%s", outside);
+		ck_assert_int_eq(file_table__get(files, pid, 0, PAGE, st.st_dev, st.st_ino, 3,
+						 up)->fd, -ENOENT);
+	}
+	assert_content(file_table__get(files, pid, 0, PAGE, inside_st.st_dev, inside_st.st_ino, 4,
+				       "/good"), "in");
+	ck_assert_uint_eq(file_table__get(files, pid, 0, PAGE, inside_st.st_dev, inside_st.st_ino,
+					  4, "/good")->origin, mapped_file__origin(pid));
+	ck_assert_uint_eq(mapped_file__origin(getpid()), 0);
+	kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	ck_assert_uint_eq(mapped_file__origin(pid), 0);
+}
+END_TEST
+
 START_TEST(the_table_is_bounded)
 {
 	struct mapped_file *first = NULL, *file;
@@ -347,6 +418,11 @@ int main(void)
 	tcase_add_test(tcase, a_generation_tells_inodes_apart_if_it_is_known);
 	tcase_add_test(tcase, special_mappings_are_told_apart_by_name);
 	tcase_add_test(tcase, a_process_that_is_gone_leaves_the_path);
+	tcase_add_test(tcase, what_a_process_that_is_gone_has_left_must_be_the_very_file);
+	if (geteuid())
+		fprintf(stderr, "skipped: what needs chroot(2)\n");
+	else
+		tcase_add_test(tcase, a_link_in_a_processs_root_does_not_lead_out_of_it);
 	tcase_add_test(tcase, the_table_is_bounded);
 	tcase_add_test(tcase, free_takes_null);
 	return run_suite(suite);

@@ -74,6 +74,7 @@ START_TEST(defaults_are_those_of_the_header)
 	ck_assert_uint_eq(opts.older_ns, 0);
 	ck_assert_uint_eq(opts.top, 10);
 	ck_assert_int_eq(opts.sort, SORT_SIZE);
+	ck_assert_int_eq(opts.grouping, BY_SITE);
 	ck_assert_uint_eq(opts.min_size_bytes, 0);
 	ck_assert_uint_eq(opts.max_size_bytes, UINT64_MAX);
 	ck_assert_ptr_eq(opts.format, render_format__find("text"));
@@ -97,6 +98,12 @@ static const struct {
 } good_numbers[] = {
 	{ { "-p1", "--follow" }, ONE(follow), 1 },
 	{ { "-p1", "--per-process" }, ONE(per_process), 1 },
+	{ { "-p1", "--group", "site" }, U32(grouping), BY_SITE },
+	{ { "-p1", "--group=process" }, U32(grouping), BY_PROCESS },
+	{ { "-p1", "--group=service" }, U32(grouping), BY_SERVICE },
+	{ { "-p1", "--group", "container" }, U32(grouping), BY_CONTAINER },
+	{ { "-p1", "--group", "container" }, U32(top), 3 },
+	{ { "-p1", "--group", "container", "-T10" }, U32(top), 10 },
 	{ { "-p1", "-i", "10ms" }, U64(interval_ns), 10000000 },
 	{ { "-p1", "-i500ms" }, U64(interval_ns), 500000000 },
 	{ { "-p1", "-i", "5s" }, ONE(has_interval), 1 },
@@ -473,7 +480,7 @@ START_TEST(the_man_page_has_each_option_of_the_help)
 		ck_assert_msg(strstr(man, roff) != NULL, "%s is missing", name);
 		seen++;
 	}
-	ck_assert_int_eq(seen, 28);
+	ck_assert_int_eq(seen, 29);
 }
 END_TEST
 

@@ -374,14 +374,6 @@ START_TEST(debuglink_is_followed_inside_a_containers_root)
 }
 END_TEST
 
-START_TEST(debuglink_with_another_crc_is_refused)
-{
-	split_fixture("-g");
-	fixture__run(&fix, "objcopy --add-gnu-debuglink=prog.debug stripped && echo >>prog.debug");
-	assert_symbol_only(sym, open_fixture("stripped"), fixture_symbol("outer"), "");
-}
-END_TEST
-
 /* Moves prog.debug to where its build-id, or another one, leads. */
 static void file_by_build_id(const char *id)
 {
@@ -390,6 +382,80 @@ static void file_by_build_id(const char *id)
 		     "cp prog.debug root/.build-id/%.2s/%s.debug",
 		     id, id, id + 2);
 }
+
+/* The fixture's directory as a container's root, which we are in ourselves. */
+static struct sym_module *open_in_container(const char *name, uint64_t origin)
+{
+	char path[2 * PATH_MAX];
+	struct sym_module *mod;
+	int fd = open(fixture__path(&fix, name), O_RDONLY | O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	snprintf(path, sizeof(path), "/proc/%d/root%s", getpid(), fixture__path(&fix, name));
+	mod = symbolizer__open_foreign_fd(sym, fd, path, origin);
+	close(fd);
+	ck_assert_ptr_nonnull(mod);
+	return mod;
+}
+
+START_TEST(a_containers_debug_file_is_found_when_its_file_is_opened)
+{
+	struct sym_module *mod;
+
+	split_fixture("-g");
+	fixture__run(&fix, "objcopy --add-gnu-debuglink=prog.debug stripped");
+	mod = open_in_container("stripped", 7);
+	fixture__run(&fix, "mv prog.debug gone"); /* as it will be when the container has ended */
+	assert_fixture_chain(sym, mod, fixture_symbol("outer"));
+	assert_symbol_only(sym, mod, fixture_symbol("_start"), "_start");
+}
+END_TEST
+
+START_TEST(a_containers_names_are_its_own)
+{
+	struct sym_module *first, *hosts, *other;
+
+	split_fixture("-g");
+	fixture__run(&fix, "objcopy --add-gnu-debuglink=prog.debug stripped");
+	first = open_in_container("stripped", 7);
+	ck_assert_ptr_eq(open_in_container("stripped", 7), first);
+	fixture__run(&fix, "mv prog.debug gone");
+	hosts = open_fixture("stripped");
+	other = open_in_container("stripped", 11);
+	ck_assert_ptr_ne(hosts, first);
+	ck_assert_ptr_eq(other, hosts); /* it has nothing to add to it */
+	assert_fixture_chain(sym, first, fixture_symbol("outer"));
+	assert_symbol_only(sym, hosts, fixture_symbol("outer"), "");
+	fixture__run(&fix, "mv gone prog.debug");
+	ck_assert_ptr_ne(open_in_container("stripped", 13), hosts);
+	ck_assert_ptr_ne(open_in_container("stripped", 13), first);
+}
+END_TEST
+
+START_TEST(the_hosts_debug_file_is_preferred_and_must_have_the_build_id)
+{
+	struct sym_module *mod;
+
+	split_fixture("-g");
+	use_options("root", 0);
+	fixture__run(&fix, "objcopy --add-gnu-debuglink=prog.debug stripped");
+	mod = open_fixture("stripped");
+	file_by_build_id(sym_module__build_id(mod));
+	use_options("root", 0); /* without that module */
+	/* The container's would do as well, but the host's has the last word. */
+	ck_assert_ptr_eq(open_in_container("stripped", 7), open_in_container("stripped", 7));
+	fixture__run(&fix, "rm prog.debug");
+	assert_fixture_chain(sym, open_in_container("stripped", 11), fixture_symbol("outer"));
+}
+END_TEST
+
+START_TEST(debuglink_with_another_crc_is_refused)
+{
+	split_fixture("-g");
+	fixture__run(&fix, "objcopy --add-gnu-debuglink=prog.debug stripped && echo >>prog.debug");
+	assert_symbol_only(sym, open_fixture("stripped"), fixture_symbol("outer"), "");
+}
+END_TEST
 
 START_TEST(debug_root_is_searched_by_build_id)
 {
@@ -548,6 +614,9 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, debuglink_is_followed_to_each_place, 0,
 			    (int)(sizeof(link_places) / sizeof(link_places[0])));
 	tcase_add_test(tcase, debuglink_is_followed_inside_a_containers_root);
+	tcase_add_test(tcase, a_containers_debug_file_is_found_when_its_file_is_opened);
+	tcase_add_test(tcase, a_containers_names_are_its_own);
+	tcase_add_test(tcase, the_hosts_debug_file_is_preferred_and_must_have_the_build_id);
 	tcase_add_test(tcase, debuglink_with_another_crc_is_refused);
 	tcase_add_test(tcase, debug_root_is_searched_by_build_id);
 	tcase_add_test(tcase, debug_file_of_another_build_is_refused);

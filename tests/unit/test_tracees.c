@@ -103,7 +103,7 @@ START_TEST(a_new_image_has_what_proc_says)
 	ck_assert(!tracee->has_ended && !tracee->is_dropped && !tracee->has_allocator);
 	prctl(PR_SET_NAME, "two\nlines");
 	tracee__refresh(tracees, tracee);
-	ck_assert_str_eq(tracee->comm, "two");
+	ck_assert_str_eq(tracee->comm, "two\nlines");
 }
 END_TEST
 

@@ -211,6 +211,8 @@ static bool make_parts(struct agent *agent)
 		.older_ns = opts->older_ns,
 		.sort = opts->sort,
 		.top = opts->top,
+		.grouping = opts->grouping,
+		.wants_all = opts->verbosity > 0,
 		.per_process = opts->per_process,
 		.between_sites = opts->kernel ? NULL : agent__take_in_mappings,
 		.arg = agent,

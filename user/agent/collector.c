@@ -16,8 +16,10 @@
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
+#include "snapshot/groups.h"
 #include "snapshot/services.h"
 #include "snapshot/site_id.h"
+#include "target/container.h"
 #include "target/mapping_log.h"
 #include "target/proc_info.h"
 
@@ -194,11 +196,11 @@ static uint64_t hash_stack(struct collector *collector, const struct uf_site *fr
 	return hash;
 }
 
-/* See snapshot/site_id.h. A file that is replaced goes on running under its old name. */
-static uint64_t site_id(struct collector *collector, const struct uf_site *from, const char *exe)
+/* See snapshot/site_id.h. */
+static uint64_t site_id(struct collector *collector, const struct uf_site *from,
+			const char *program)
 {
-	size_t length = mapped_file__name_length(exe, strlen(exe));
-	uint64_t id = site_id__add_bytes(hash_stack(collector, from), exe, length);
+	uint64_t id = site_id__add_text(hash_stack(collector, from), program);
 
 	return site_id__add(id, from->kind);
 }
@@ -244,8 +246,8 @@ static int look(const struct collector *collector, uint64_t now, uint32_t site_c
  * The id of a site that is to be shown, and whose it is (none in the kernel); 0: not shown. Pages of
  * the kernel's that are counted as what lies in them are not.
  */
-static uint64_t identify(struct collector *collector, struct sites_look *look,
-			 const struct uf_site *from)
+static uint64_t identify(struct collector *collector, const struct snapshot *snap,
+			 struct sites_look *look, const struct uf_site *from)
 {
 	uint64_t hash;
 
@@ -259,14 +261,14 @@ static uint64_t identify(struct collector *collector, struct sites_look *look,
 		look->tracee = tracees__find(collector->tracees, from->image);
 	if (!look->tracee || look->tracee->is_dropped)
 		return 0;
-	return site_id(collector, from, look->tracee->exe);
+	return site_id(collector, from, snap->targets[look->tracee->target].program);
 }
 
 /* 0 or -ENOMEM. */
 static int add_site(struct collector *collector, struct snapshot *snap, struct sites_look *look,
 		    const struct uf_site *from, uint32_t index)
 {
-	uint64_t id = identify(collector, look, from);
+	uint64_t id = identify(collector, snap, look, from);
 	struct snapshot_site *site = id ? snapshot__add_site(snap) : NULL;
 
 	if (!id)
@@ -276,6 +278,7 @@ static int add_site(struct collector *collector, struct snapshot *snap, struct s
 	site->kind = kind_of(from);
 	site->id = id;
 	site->pid = look->tracee ? look->tracee->pid : 0;
+	site->target = look->tracee ? look->tracee->target : 0;
 	site->comm = snapshot__strdup(snap, look->tracee ? look->tracee->comm : "");
 	site->ref = from->stack;
 	if (!site->comm)
@@ -330,8 +333,20 @@ static const char *note_of(const struct tracee *tracee)
 	return tracee->python_note[0] ? tracee->python_note : tracee->pool_note;
 }
 
+/* A file that is replaced goes on running under its old name. NULL: out of memory. */
+static const char *program_of(struct snapshot *snap, const struct tracee *tracee)
+{
+	size_t length = mapped_file__name_length(tracee->exe, strlen(tracee->exe));
+	char *program = snapshot__alloc(snap, length + 1);
+
+	if (program)
+		memcpy(program, tracee->exe, length);
+	return program;
+}
+
 static int add_targets(const struct collector *collector, struct snapshot *snap)
 {
+	containers__look_again(tracees__containers(collector->tracees));
 	for (struct tracee *tracee = tracees__first(collector->tracees); tracee;
 	     tracee = tracee->next) {
 		struct snapshot_target *target;
@@ -343,7 +358,11 @@ static int add_targets(const struct collector *collector, struct snapshot *snap)
 			return -ENOMEM;
 		if (!tracee->has_ended)
 			tracee__refresh(collector->tracees, tracee);
+		tracee->target = snap->target_cnt - 1;
+		target->id = tracee->image;
 		target->pid = tracee->pid;
+		target->program = program_of(snap, tracee);
+		target->is_untraced = tracee->note[0];
 		target->comm = snapshot__strdup(snap, tracee->comm);
 		target->exe = snapshot__strdup(snap, tracee->exe);
 		target->cgroup = snapshot__strdup(snap, tracee->cgroup);
@@ -356,7 +375,7 @@ static int add_targets(const struct collector *collector, struct snapshot *snap)
 		target->exited = tracee->has_ended;
 		target->has_rss = !tracee->has_ended &&
 				  proc_info__rss_bytes(tracee->pid, &target->rss_bytes);
-		if (!target->comm || !target->exe || !target->cgroup || !target->note ||
+		if (!target->comm || !target->exe || !target->program || !target->cgroup || !target->note ||
 		    !target->container || !target->container_id || !target->pod ||
 		    !target->pod_namespace || !target->unit ||
 		    add_python(collector, snap, tracee, target))
@@ -420,18 +439,10 @@ static void add_retired(const struct collector *collector, struct snapshot *snap
 	snap->totals.free_bytes += collector->retired.free_bytes;
 	snap->totals.free_count += collector->retired.free_count;
 	for (const struct tracee *tracee = tracees__first(collector->tracees); tracee;
-	     tracee = tracee->next) {
-		if (tracee->is_dropped)
-			continue;
-		snap->totals.alloc_bytes += tracee->retired_bytes;
-		snap->totals.alloc_count += tracee->retired_cnt;
-		snap->totals.free_bytes += tracee->retired_bytes;
-		snap->totals.free_count += tracee->retired_cnt;
-		snap->pools.alloc_bytes += tracee->retired_pool_bytes;
-		snap->pools.alloc_count += tracee->retired_pool_cnt;
-		snap->pools.free_bytes += tracee->retired_pool_bytes;
-		snap->pools.free_count += tracee->retired_pool_cnt;
-	}
+	     tracee = tracee->next)
+		if (!tracee->is_dropped)
+			snapshot__add_retired(snap, &snap->targets[tracee->target],
+					      &tracee->retired);
 }
 
 void collector__retire_kernel(struct collector *collector, const struct uf_site *site)
@@ -483,6 +494,7 @@ struct snapshot *collector__take(struct collector *collector, bool is_last)
 	snap->elapsed_s = (now - collector->start_ns) / 1e9;
 	snap->older_s = collector->opts.older_ns / 1e9;
 	snap->is_last = is_last;
+	snap->wants_all = collector->opts.wants_all;
 	snap->cost.cpu_share = NAN;
 	snap->probe_cnt = tracer__probe_cnt(collector->tracer);
 	snap->probe_file_cnt = tracer__file_cnt(collector->tracer);
@@ -494,13 +506,18 @@ struct snapshot *collector__take(struct collector *collector, bool is_last)
 		err = add_losses(collector, snap);
 	if (err)
 		goto free_snapshot;
-	err = snapshot__join_services(snap, collector->opts.per_process);
+	err = snapshot__group(snap, collector->opts.grouping);
 	if (!err)
-		err = growth__update(collector->growth, snap, now);
+		err = snapshot__join_services(snap, collector->opts.per_process);
 	if (err)
 		goto free_snapshot;
 	snapshot__sum(snap);
 	add_retired(collector, snap);
+	err = growth__update(collector->growth, snap, now);
+	if (!err)
+		err = snapshot__order_groups(snap, collector->opts.sort);
+	if (err)
+		goto free_snapshot;
 	snapshot__select(snap, collector->opts.sort, collector->opts.top);
 	err = resolve_sites(collector, snap);
 	if (err)

@@ -27,6 +27,8 @@ struct collector_opts {
 	uint64_t older_ns;
 	enum snapshot_sort sort;
 	uint32_t top;
+	enum snapshot_grouping grouping;
+	bool wants_all;   /* see snapshot.h */
 	bool per_process; /* sites of different processes stay apart */
 	/* Called between sites while they are named, which may take seconds; or NULL. */
 	void (*between_sites)(void *arg);

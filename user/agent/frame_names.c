@@ -2,6 +2,8 @@
 #include "agent/frame_names.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/pythons.h"
@@ -14,12 +16,37 @@
 
 #define MAX_INLINED 32 /* frames at one address, the real function's included */
 
-/* The symbolizer's module of a mapped file, opened at first use; NULL if it has none. */
-static struct sym_module *module_of(struct symbolizer *symbolizer, struct mapped_file *file)
+/*
+ * A file of a container, by its path in there, so that its debug files are found. By then the
+ * process may be gone, and its number another's: the file has to do, then.
+ */
+static struct sym_module *open_foreign(struct symbolizer *symbolizer, const struct mapped_file *file,
+				       pid_t pid)
+{
+	size_t size = strlen(file->path) + 32;
+	char *path = malloc(size);
+	struct sym_module *module;
+	bool is_there = mapped_file__origin(pid) == file->origin && file->path[0] == '/';
+
+	if (!path)
+		return NULL;
+	snprintf(path, size, "/proc/%d/root%s", (int)pid, file->path);
+	module = symbolizer__open_foreign_fd(symbolizer, file->fd, is_there ? path : "",
+					     file->origin);
+	free(path);
+	return module;
+}
+
+/* The symbolizer's module of a file that pid has mapped, opened at first use; NULL if it has
+ * none. */
+static struct sym_module *module_of(struct symbolizer *symbolizer, struct mapped_file *file,
+				    pid_t pid)
 {
 	if (file->user || file->user_failed)
 		return file->user;
-	if (file->fd >= 0) {
+	if (file->fd >= 0 && file->origin) {
+		file->user = open_foreign(symbolizer, file, pid);
+	} else if (file->fd >= 0) {
 		file->user = symbolizer__open_fd(symbolizer, file->fd, file->path);
 	} else if (is_vdso(file->path, file->inode)) {
 		size_t size;
@@ -158,7 +185,8 @@ static int add_native(struct frame_list *list, const struct frame_names *names,
 {
 	uint64_t offset;
 	struct mapped_file *file = find_file(names, stack, frame, &offset);
-	struct sym_module *module = file ? module_of(names->symbolizer, file) : NULL;
+	struct sym_module *module = file ? module_of(names->symbolizer, file, stack->tgid)
+					 : NULL;
 
 	uint32_t first = list->cnt;
 	int err = module ? add_named(list, names->symbolizer, module, file->path, offset,
@@ -199,7 +227,8 @@ static bool hash_native(const struct frame_names *names, const struct uf_stack *
 {
 	uint64_t offset;
 	struct mapped_file *file = find_file(names, stack, frame, &offset);
-	struct sym_module *module = file ? module_of(names->symbolizer, file) : NULL;
+	struct sym_module *module = file ? module_of(names->symbolizer, file, stack->tgid)
+					 : NULL;
 	const char *build_id = module ? sym_module__build_id(module) : "";
 
 	*id = site_id__add(*id, offset);

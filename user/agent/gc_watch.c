@@ -111,6 +111,23 @@ int gc_watch__attach(struct gc_watch *watch, int fd)
 	return result;
 }
 
+bool gc_watch__forget(struct gc_watch *watch, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return false;
+	for (uint32_t i = 0; i < watch->file_cnt; i++) {
+		if (watch->files[i].dev != st.st_dev || watch->files[i].ino != st.st_ino)
+			continue;
+		if (watch->files[i].result > 0)
+			return false;
+		watch->files[i] = watch->files[--watch->file_cnt];
+		break;
+	}
+	return true;
+}
+
 /* -- statistics -- */
 
 static bool verify(struct tracee *tracee, const struct python_memory *mem, int attempts)

@@ -42,6 +42,8 @@ void gc_watch__free(struct gc_watch *watch);
  * was done before. 1: it has them; 0: it has none; -errno: they cannot be had.
  */
 int gc_watch__attach(struct gc_watch *watch, int fd);
+/* Forgets a file that is about to be closed. False: it is watched, and must stay open. */
+bool gc_watch__forget(struct gc_watch *watch, int fd);
 
 /* A process's interpreter, of the file open at fd, was found. */
 void gc_watch__begin(struct gc_watch *watch, struct tracee *tracee, int fd,

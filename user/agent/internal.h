@@ -23,6 +23,8 @@ enum agent_fd { FD_SIGNAL, FD_REPORT, FD_EPOCH, FD_END, FD_EVENTS, FD_MAPPINGS, 
 struct probed_inode {
 	dev_t dev;
 	ino_t ino;
+	uint32_t slot;  /* of the tracer's */
+	bool is_shared; /* known by several names, or wanted by the user: its probes stay */
 };
 
 struct agent {
@@ -46,6 +48,7 @@ struct agent {
 	struct collector *collector;
 	struct probed_inode *inodes;
 	uint32_t inode_cnt;
+	uint32_t used_mark;       /* of the last look at what is mapped */
 	char found[256];          /* an allocator that was recognized but not probed, for the user */
 	struct target_filter filter; /* of a trace of the whole host */
 	struct launch launch;
@@ -87,6 +90,11 @@ void agent__see_mapping(void *agent, pid_t pid, const struct mapping *mapping);
 bool agent__identify_file(void *arg, int fd, struct file_identity *out);
 /* The same for the files that the command will map. 0 or -errno. */
 int agent__probe_command_files(struct agent *agent);
+/*
+ * Takes the probes out of a file that no process has mapped any more, and closes it, if it is
+ * unlinked or there are many; up to the next one with probes, as that takes its time.
+ */
+void agent__close_unused(struct agent *agent);
 /* Probes the files of --object; false if one of them cannot be (said on stderr). */
 bool agent__probe_objects(struct agent *agent);
 /* Has the process an allocator that is traced? */

@@ -47,12 +47,12 @@ static void retire_site(void *arg, const struct uf_site *site)
 	tracee = tracees__find(agent->tracees, site->image);
 	if (!tracee)
 		return;
-	tracee->retired_bytes += site->alloc_bytes;
-	tracee->retired_cnt += site->alloc_cnt;
+	tracee->retired.bytes += site->alloc_bytes;
+	tracee->retired.count += site->alloc_cnt;
 	if (site->kind != UF_SITE_PYMALLOC)
 		return;
-	tracee->retired_pool_bytes += site->alloc_bytes;
-	tracee->retired_pool_cnt += site->alloc_cnt;
+	tracee->retired.pool_bytes += site->alloc_bytes;
+	tracee->retired.pool_count += site->alloc_cnt;
 }
 
 static void reclaim(struct agent *agent);
@@ -82,10 +82,18 @@ static void make_room(struct agent *agent)
 		agent__say(agent, 0, "cannot make room in the tables: %s", strerror(-err));
 }
 
+/* Forked by a target; one that is none may fork before the kernel is told so. */
+static bool is_targets_child(const struct agent *agent, const struct uf_event *event)
+{
+	const struct tracee *parent = tracees__find(agent->tracees, event->old_image);
+
+	return event->type == UF_EVENT_FORK && event->old_image && parent && !parent->is_dropped;
+}
+
 /* Of a trace of the whole host: does the filter let the new process in? Its children are in, too. */
 static bool is_wanted(struct agent *agent, const struct uf_event *event)
 {
-	if (!agent->opts->whole_host || (event->type == UF_EVENT_FORK && event->old_image) ||
+	if (!agent->opts->whole_host || is_targets_child(agent, event) ||
 	    target_filter__matches(&agent->filter, event->tgid))
 		return true;
 	agent->unidentified_cnt += !proc_info__exists(event->tgid);
@@ -113,6 +121,36 @@ static struct tracee *add_image(struct agent *agent, const struct uf_event *even
 	if (!tracee)
 		agent__say(agent, -1, "out of memory: pid %u is not reported", event->tgid);
 	return tracee;
+}
+
+/* The event may have come after the records were read last, and theirs before it. */
+static bool knows_mappings(struct agent *agent, pid_t pid)
+{
+	if (!mapping_log__knows(agent->mappings, pid))
+		mapping_log__drain(agent->mappings);
+	return mapping_log__knows(agent->mappings, pid);
+}
+
+static bool is_file(const struct mapped_file *file)
+{
+	return file->inode;
+}
+
+/*
+ * Short processes are gone before /proc can be asked: the kernel's records have their names. A
+ * program is mapped before its interpreter and its libraries.
+ */
+static void name_ended(struct agent *agent, struct tracee *tracee)
+{
+	const struct mapping *program;
+
+	if (*tracee->exe && tracee->comm[0])
+		return;
+	if (!mapping_log__first(agent->mappings, tracee->pid, is_file))
+		mapping_log__drain(agent->mappings);
+	program = mapping_log__first(agent->mappings, tracee->pid, is_file);
+	tracee__name(tracee, mapping_log__comm(agent->mappings, tracee->pid),
+		     program ? program->file->path : "");
 }
 
 /* For later. False: there is no memory for that. */
@@ -151,10 +189,12 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 			break;
 		tracee->began_in_trace = event->type == UF_EVENT_EXEC;
 		parent = tracees__find(agent->tracees, event->old_image);
-		if (parent && !tracee->began_in_trace)
+		if (parent && tracee->began_in_trace)
+			tracee__inherit_place(tracee, parent);
+		else if (parent)
 			tracee__inherit(tracee, parent);
 		/* Forked while the host was being listed, by a process not yet added. */
-		if (!mapping_log__knows(agent->mappings, event->tgid))
+		if (!knows_mappings(agent, event->tgid))
 			agent__watch(agent, event->tgid);
 		break;
 	case UF_EVENT_EXIT:
@@ -163,6 +203,7 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 			break;
 		tracee->has_ended = true;
 		tracee->exit_code = event->exit_code;
+		name_ended(agent, tracee);
 		/* Their images take room in the kernel, though they may have no site. */
 		if (++agent->ended_cnt >= MAX_ENDED)
 			reclaim_early(agent);
@@ -237,8 +278,9 @@ static void write_notes(struct agent *agent)
 		tracee->has_allocator |= agent__traces_allocator(agent, tracee->pid);
 		tracee->note[0] = 0;
 		if (!tracee->has_allocator)
-			agent__explain_no_allocator(agent, tracee->exe, tracee->note,
-						    sizeof(tracee->note));
+			agent__explain_no_allocator(agent,
+						    *tracee->exe ? tracee->exe : tracee->comm,
+						    tracee->note, sizeof(tracee->note));
 	}
 }
 
@@ -246,7 +288,7 @@ static bool file_is_needed(void *arg, const struct mapped_file *file)
 {
 	const struct agent *agent = arg;
 
-	return mapping_log__uses(agent->mappings, file);
+	return file->used_mark == agent->used_mark;
 }
 
 /* What ended has been reported: its blocks, sites and mappings go. */
@@ -288,6 +330,7 @@ static void reclaim(struct agent *agent)
 		}
 	}
 	free(images);
+	agent__close_unused(agent);
 	unwinder__drop(agent->unwinder, file_is_needed, agent);
 }
 
@@ -523,7 +566,7 @@ int agent__run(struct agent *agent)
 	if (agent->launch.pid)
 		code = end_command(agent);
 	if (agent->error ||
-	    (!code && !agent->opts->kernel && !tracer__file_cnt(agent->tracer)))
+	    (!code && !agent->opts->kernel && !tracer__has_probed(agent->tracer)))
 		code = EXIT_FAILED;
 	return code;
 }

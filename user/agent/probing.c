@@ -23,22 +23,26 @@
 
 /* Which files to probe: every mapped one that defines allocator functions, and those of --object. */
 
-static bool is_probed(const struct agent *agent, const struct stat *st)
+static struct probed_inode *find_probed(const struct agent *agent, const struct stat *st)
 {
 	for (uint32_t i = 0; i < agent->inode_cnt; i++)
 		if (agent->inodes[i].dev == st->st_dev && agent->inodes[i].ino == st->st_ino)
-			return true;
-	return false;
+			return &agent->inodes[i];
+	return NULL;
 }
 
-static int remember_inode(struct agent *agent, const struct stat *st)
+static int remember_inode(struct agent *agent, const struct stat *st, uint32_t slot)
 {
 	struct probed_inode *inodes =
 		reallocarray(agent->inodes, agent->inode_cnt + 1, sizeof(*inodes));
 
 	if (!inodes)
 		return -ENOMEM;
-	inodes[agent->inode_cnt++] = (struct probed_inode){st->st_dev, st->st_ino};
+	inodes[agent->inode_cnt++] = (struct probed_inode){
+		.dev = st->st_dev,
+		.ino = st->st_ino,
+		.slot = slot,
+	};
 	agent->inodes = inodes;
 	return 0;
 }
@@ -81,57 +85,65 @@ static void remember_found(struct agent *agent, const struct elf_image *image, c
 			 allocator__name(allocator), path);
 }
 
-/* Probes an image's functions. The number of them, 0 if it has none, or -errno. */
+/* Probes an image's functions. Its slot, -ENOENT if it has none, or another -errno. */
 static int probe_image(struct agent *agent, int fd, const struct elf_image *image,
 		       const char *path, const char *prefix)
 {
 	struct probe_points points = {0};
-	int err = probe_points__find(image, prefix, &points), cnt = points.cnt;
+	int result = probe_points__find(image, prefix, &points);
 
 	/* Half an allocator would be counted wrong: what it allocates is freed elsewhere. */
-	if (!err && (!points.has_alloc || !points.has_free))
-		cnt = 0;
-	if (!err && cnt)
-		err = tracer__attach_file(agent->tracer, fd, &points);
-	if (!err && cnt) {
-		agent__say(agent, 1, "%s: %s, %d functions by %s", path,
-			   allocator__name(points.allocator), cnt, tracer__mode(agent->tracer));
+	if (!result && (!points.cnt || !points.has_alloc || !points.has_free))
+		result = -ENOENT;
+	if (!result)
+		result = tracer__attach_file(agent->tracer, fd, &points);
+	if (result >= 0) {
+		agent__say(agent, 1, "%s: %s, %u functions by %s", path,
+			   allocator__name(points.allocator), points.cnt,
+			   tracer__mode(agent->tracer));
 		describe_points(agent, path, &points);
 		warn_of_refused(agent, path, &points);
 	}
 	probe_points__release(&points);
-	return err ? err : cnt;
+	return result;
 }
 
 /*
  * Probes the file open at fd, unless it is already: functions with the prefix,
  * and if plain_first those without in preference. 1: it has probes, 0: it has
- * nothing to probe, or -errno.
+ * nothing to probe, or -errno. Probes of a file that is not owned stay for good.
  */
 static int probe_fd(struct agent *agent, int fd, const char *path, const char *prefix,
-		    bool plain_first)
+		    bool plain_first, bool is_owned)
 {
+	struct probed_inode *probed;
 	struct elf_image *image;
 	struct stat st;
-	int n, err;
+	int slot, err;
 
 	if (fstat(fd, &st))
 		return -errno;
-	if (is_probed(agent, &st))
+	probed = find_probed(agent, &st);
+	if (probed) {
+		probed->is_shared = true;
 		return 1;
+	}
 	image = elf_image__open_fd(fd);
 	if (!image)
 		return errno == ENOEXEC ? 0 : -errno;
-	n = plain_first ? probe_image(agent, fd, image, path, "") : 0;
-	if (!n && (prefix[0] || !plain_first))
-		n = probe_image(agent, fd, image, path, prefix);
-	if (!n)
+	slot = plain_first ? probe_image(agent, fd, image, path, "") : -ENOENT;
+	if (slot == -ENOENT && (prefix[0] || !plain_first))
+		slot = probe_image(agent, fd, image, path, prefix);
+	if (slot == -ENOENT)
 		remember_found(agent, image, path);
 	elf_image__free(image);
-	if (n <= 0)
-		return n;
-	err = remember_inode(agent, &st);
-	return err ? err : 1;
+	if (slot < 0)
+		return slot == -ENOENT ? 0 : slot;
+	err = remember_inode(agent, &st, slot);
+	if (err)
+		return err;
+	agent->inodes[agent->inode_cnt - 1].is_shared = !is_owned;
+	return 1;
 }
 
 static void say_failure(const struct agent *agent, const char *path, int err)
@@ -148,6 +160,70 @@ static void say_failure(const struct agent *agent, const char *path, int err)
 		hint = "; does another tracer hold a USDT probe at one of these places? "
 		       "(bpftool perf, /sys/kernel/tracing/uprobe_events)";
 	agent__say(agent, -1, "cannot probe %s: %s%s", path, strerror(-err), hint);
+}
+
+/* What the interpreter's probes need stays open with it. */
+static bool has_other_probes(const struct mapped_file *file)
+{
+	return file->may_be_python || file->has_code_probe || file->exit_probe_is_tried ||
+	       file->pool_probe_is_tried;
+}
+
+/* The probes of a file that nobody has mapped. False: they stay. */
+static bool take_probes_out(struct agent *agent, const struct stat *st)
+{
+	struct probed_inode *probed = find_probed(agent, st);
+
+	if (!probed)
+		return true;
+	if (probed->is_shared)
+		return false;
+	tracer__detach_file(agent->tracer, probed->slot);
+	*probed = agent->inodes[--agent->inode_cnt];
+	return true;
+}
+
+/* Probes that are there when a program starts see its first blocks: without need they stay. */
+static bool has_many_files(const struct agent *agent)
+{
+	return file_table__open_cnt(agent->files) > file_table__open_max() / 4 * 3 ||
+	       tracer__file_cnt(agent->tracer) > UF_MAX_FILES / 4 * 3;
+}
+
+static void close_if_unused(struct agent *agent, struct mapped_file *file)
+{
+	struct stat st;
+
+	if (file->used_mark == agent->used_mark || file->is_pinned || has_other_probes(file) ||
+	    fstat(file->fd, &st) || (st.st_nlink && !has_many_files(agent)))
+		return;
+	/* One whose generation is not known could not be told from the next of its inode. */
+	if (!file->generation || !take_probes_out(agent, &st) ||
+	    !gc_watch__forget(agent->gc_watch, file->fd))
+		return;
+	file_table__close(agent->files, file);
+}
+
+/* To take a probe out the kernel waits for all that may run it: a tenth of a second and more. */
+struct closing {
+	struct agent *agent;
+	uint32_t probed_cnt;
+};
+
+static bool close_next(void *arg, struct mapped_file *file)
+{
+	struct closing *closing = arg;
+
+	close_if_unused(closing->agent, file);
+	return tracer__file_cnt(closing->agent->tracer) == closing->probed_cnt;
+}
+
+void agent__close_unused(struct agent *agent)
+{
+	struct closing closing = {agent, tracer__file_cnt(agent->tracer)};
+
+	mapping_log__mark_used(agent->mappings, ++agent->used_mark);
+	file_table__for_each_open(agent->files, close_next, &closing);
 }
 
 /* --prefix belongs to the objects if there are any. */
@@ -167,8 +243,12 @@ static void probe_mapped_file(struct agent *agent, const struct mapping *mapping
 		agent__say(agent, 1, "cannot open %s: %s", file->path, strerror(-file->fd));
 		return;
 	}
-	was_probed = !fstat(file->fd, &st) && is_probed(agent, &st);
-	n = probe_fd(agent, file->fd, file->path, mapped_prefix(agent), true);
+	was_probed = !fstat(file->fd, &st) && find_probed(agent, &st);
+	n = probe_fd(agent, file->fd, file->path, mapped_prefix(agent), true, true);
+	if (n == -ENOSPC) {
+		agent__close_unused(agent);
+		n = probe_fd(agent, file->fd, file->path, mapped_prefix(agent), true, true);
+	}
 	if (n < 0)
 		say_failure(agent, file->path, n);
 	else
@@ -390,7 +470,7 @@ static void probe_command_file(void *arg, const char *path)
 	if (fd < 0)
 		return;
 	prepare_for_python(agent, fd);
-	n = probe_fd(agent, fd, path, mapped_prefix(agent), true);
+	n = probe_fd(agent, fd, path, mapped_prefix(agent), true, false);
 	if (n < 0)
 		say_failure(agent, path, n);
 	watch_gc(agent, fd, path);
@@ -416,7 +496,7 @@ bool agent__probe_objects(struct agent *agent)
 	for (uint32_t i = 0; i < agent->opts->object_cnt; i++) {
 		const char *path = agent->opts->objects[i];
 		int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		int n = fd < 0 ? -errno : probe_fd(agent, fd, path, agent->opts->prefix, false);
+		int n = fd < 0 ? -errno : probe_fd(agent, fd, path, agent->opts->prefix, false, false);
 
 		if (fd >= 0)
 			close(fd);

@@ -70,9 +70,39 @@ void tracees__free(struct tracees *tracees)
 	free(tracees);
 }
 
+static void set_place(struct tracee *tracee, const struct tracee *from)
+{
+	set_text(&tracee->container, from->container);
+	set_text(&tracee->container_id, from->container_id);
+	set_text(&tracee->pod, from->pod);
+	set_text(&tracee->pod_namespace, from->pod_namespace);
+	set_text(&tracee->unit, from->unit);
+}
+
+/* It has the name of its namespace, or the beginning of its id, until it has its own. */
+static bool is_renamed(const struct tracee *tracee, const char *old_name, const char *old_id)
+{
+	if (!strcmp(old_id, tracee->container_id))
+		return *old_id && strcmp(old_name, tracee->container);
+	return !strncmp(old_id, "pidns-", strlen("pidns-"));
+}
+
+/*
+ * A container gets its name some moments after its first process began. Those that ended meanwhile
+ * are in the same one.
+ */
+static void rename_for_ended(struct tracees *tracees, const struct tracee *renamed,
+			     const char *old_name, const char *old_id)
+{
+	for (struct tracee *tracee = tracees->first; tracee; tracee = tracee->next)
+		if (tracee->has_ended && !strcmp(tracee->container, old_name) &&
+		    !strcmp(tracee->container_id, old_id))
+			set_place(tracee, renamed);
+}
+
 static void read_container(struct tracees *tracees, struct tracee *tracee)
 {
-	char text[PATH_MAX];
+	char text[PATH_MAX], old_name[2 * CONTAINER_TEXT_SIZE], old_id[CONTAINER_TEXT_SIZE];
 	const struct container *container =
 		containers__of(tracees->containers, tracee->pid, text, sizeof(text));
 
@@ -80,11 +110,15 @@ static void read_container(struct tracees *tracees, struct tracee *tracee)
 		set_text(&tracee->cgroup, text);
 	if (!container)
 		return;
+	snprintf(old_name, sizeof(old_name), "%s", tracee->container);
+	snprintf(old_id, sizeof(old_id), "%s", tracee->container_id);
 	set_text(&tracee->container, container__label(container, text, sizeof(text)));
 	set_text(&tracee->container_id, container->id);
 	set_text(&tracee->pod, container->pod);
 	set_text(&tracee->pod_namespace, container->pod_namespace);
 	set_text(&tracee->unit, container->unit);
+	if (is_renamed(tracee, old_name, old_id))
+		rename_for_ended(tracees, tracee, old_name, old_id);
 }
 
 void tracee__refresh(struct tracees *tracees, struct tracee *tracee)
@@ -112,23 +146,30 @@ static struct tracee **pid_bucket(const struct tracees *tracees, pid_t pid)
 	return (struct tracee **)&tracees->by_pid[(uint32_t)pid & (BUCKETS - 1)];
 }
 
-void tracee__inherit(struct tracee *tracee, const struct tracee *parent)
+void tracee__inherit_place(struct tracee *tracee, const struct tracee *before)
 {
 	/* Without an executable it was ending, and its cgroups were not to be relied on. */
-	bool is_placed = *tracee->exe && *tracee->cgroup;
+	if (*tracee->exe && *tracee->cgroup)
+		return;
+	set_text(&tracee->cgroup, before->cgroup);
+	set_place(tracee, before);
+}
 
+void tracee__inherit(struct tracee *tracee, const struct tracee *parent)
+{
+	tracee__inherit_place(tracee, parent);
 	if (!tracee->comm[0])
 		memcpy(tracee->comm, parent->comm, sizeof(tracee->comm));
 	if (!*tracee->exe)
 		set_text(&tracee->exe, parent->exe);
-	if (is_placed)
-		return;
-	set_text(&tracee->cgroup, parent->cgroup);
-	set_text(&tracee->container, parent->container);
-	set_text(&tracee->container_id, parent->container_id);
-	set_text(&tracee->pod, parent->pod);
-	set_text(&tracee->pod_namespace, parent->pod_namespace);
-	set_text(&tracee->unit, parent->unit);
+}
+
+void tracee__name(struct tracee *tracee, const char *comm, const char *exe)
+{
+	if (!tracee->comm[0])
+		snprintf(tracee->comm, sizeof(tracee->comm), "%s", comm);
+	if (!*tracee->exe)
+		set_text(&tracee->exe, exe);
 }
 
 struct tracee *tracees__add(struct tracees *tracees, uf_image_id image, pid_t pid)

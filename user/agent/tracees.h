@@ -7,6 +7,7 @@
 #include <sys/types.h>
 #include "agent/gc_watch.h"
 #include "contract.h"
+#include "snapshot/snapshot.h"
 
 /*
  * The traced processes: one entry an image, from its start until its last
@@ -33,8 +34,8 @@ struct tracee {
 	bool has_allocator;  /* a file with probes is mapped */
 	bool has_ended;      /* by exit: reported once more */
 	bool is_dropped;     /* by exec, or reported after its end: to be reclaimed */
-	uint64_t retired_bytes, retired_cnt; /* allocated and freed at sites that made room */
-	uint64_t retired_pool_bytes, retired_pool_cnt; /* of those, Python's pools */
+	struct snapshot_retired retired;
+	uint32_t target;     /* its index in the snapshot that is being taken */
 	int exit_code;       /* as wait(2) has it */
 	struct tracee *next, *previous;
 	struct tracee *next_by_image, *next_by_pid; /* in their hash buckets */
@@ -61,6 +62,10 @@ void tracees__remove(struct tracees *tracees, uf_image_id image);
 uint32_t tracees__running_cnt(const struct tracees *tracees);
 /* What could not be read of a forked process, as it has ended already, is its parent's. */
 void tracee__inherit(struct tracee *tracee, const struct tracee *parent);
+/* The same of one that has executed a program, and what it was before: where it is. */
+void tracee__inherit_place(struct tracee *tracee, const struct tracee *before);
+/* Names from elsewhere, if /proc had none; each may be "". */
+void tracee__name(struct tracee *tracee, const char *comm, const char *exe);
 /* Reads comm, exe, cgroup and container again. */
 void tracee__refresh(struct tracees *tracees, struct tracee *tracee);
 /* What finds their containers; theirs. */

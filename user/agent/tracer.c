@@ -214,7 +214,7 @@ void tracer__free(struct tracer *tracer)
 		return;
 	if (tracer->skel && tracer->skel->bss)
 		memset(tracer->skel->bss->file_on, 0, sizeof(tracer->skel->bss->file_on));
-	for (uint32_t i = 0; i < tracer->file_cnt; i++)
+	for (uint32_t i = 0; i < UF_MAX_FILES; i++)
 		tracer__detach(&tracer->files[i]);
 	tracer__detach(&tracer->python);
 	for (uint32_t i = 0; i < tracer->new_pool_cnt; i++)
@@ -415,16 +415,26 @@ static int attach_lists(struct tracer *tracer, struct probed_file *file, int fd,
 	return err;
 }
 
+static uint32_t free_slot(const struct tracer *tracer)
+{
+	uint32_t slot = 0;
+
+	while (slot < UF_MAX_FILES && tracer->files[slot].point_cnt)
+		slot++;
+	return slot;
+}
+
 int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points)
 {
-	struct probed_file *file = &tracer->files[tracer->file_cnt];
+	uint32_t slot = free_slot(tracer);
+	struct probed_file *file = &tracer->files[slot];
 	struct place_list lists[PLACE_KIND_CNT] = {0};
 	int err = 0;
 
-	if (tracer->file_cnt >= UF_MAX_FILES)
+	if (slot == UF_MAX_FILES)
 		return -ENOSPC;
 	for (int kind = 0; !err && kind < PLACE_KIND_CNT; kind++)
-		err = place_list__init(&lists[kind], points, kind, tracer->file_cnt);
+		err = place_list__init(&lists[kind], points, kind, slot);
 	if (!err && lists[PLACES_THROW].cnt)
 		err = tracer__load_throw(tracer);
 	if (!err)
@@ -432,15 +442,33 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	if (err) {
 		tracer__detach(file);
 	} else {
-		__atomic_store_n(&tracer->skel->bss->file_on[tracer->file_cnt], 1,
-				 __ATOMIC_RELEASE);
+		__atomic_store_n(&tracer->skel->bss->file_on[slot], 1, __ATOMIC_RELEASE);
 		file->point_cnt = points->cnt;
 		tracer->probe_cnt += points->cnt;
 		tracer->file_cnt++;
+		tracer->has_probed = true;
 	}
 	for (int kind = 0; kind < PLACE_KIND_CNT; kind++)
 		place_list__release(&lists[kind]);
-	return err;
+	return err ? err : (int)slot;
+}
+
+void tracer__detach_file(struct tracer *tracer, uint32_t slot)
+{
+	struct probed_file *file = &tracer->files[slot];
+
+	if (!file->point_cnt)
+		return;
+	__atomic_store_n(&tracer->skel->bss->file_on[slot], 0, __ATOMIC_RELEASE);
+	tracer__detach(file);
+	tracer->probe_cnt -= file->point_cnt;
+	tracer->file_cnt--;
+	file->point_cnt = 0;
+}
+
+bool tracer__has_probed(const struct tracer *tracer)
+{
+	return tracer->has_probed;
 }
 
 int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,

@@ -51,15 +51,19 @@ void tracer__free(struct tracer *tracer);
 /* Attaches to the process tracepoints; before any target is added. 0 or -errno. */
 int tracer__attach_process(struct tracer *tracer);
 /*
- * Probes the points of the file open at fd, at once in all targets. 0 or -errno; -ENOSPC past
- * UF_MAX_FILES.
+ * Probes the points of the file open at fd, at once in all targets. The file's slot, or -errno;
+ * -ENOSPC past UF_MAX_FILES.
  */
 int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points);
+/* Takes the probes of a slot out, which is free then: only of a file that no target has mapped. */
+void tracer__detach_file(struct tracer *tracer, uint32_t slot);
 /* How the probes are placed: "uprobe session", "uprobe multi", "perf uprobe". */
 const char *tracer__mode(const struct tracer *tracer);
 /* Functions probed and files that they are in. */
 uint32_t tracer__probe_cnt(const struct tracer *tracer);
 uint32_t tracer__file_cnt(const struct tracer *tracer);
+/* Was any file ever probed? */
+bool tracer__has_probed(const struct tracer *tracer);
 
 /* A number for a process that is about to become a target, for tables that must be there before;
  * or -errno. */

@@ -17,7 +17,7 @@
 struct probed_file {
 	int *links;
 	uint32_t link_cnt;
-	uint32_t point_cnt;
+	uint32_t point_cnt; /* 0: the slot is free */
 };
 
 struct tracer {
@@ -47,7 +47,8 @@ struct tracer {
 	struct unfreed_bpf *throw_skel; /* likewise, for functions that may throw */
 	struct uf_pool *pools;
 	size_t pools_size;
-	uint32_t file_cnt, probe_cnt;
+	uint32_t file_cnt, probe_cnt;    /* now */
+	bool has_probed;
 	int cpu_cnt;
 	struct uf_stats *cpu_stats; /* scratch, one a CPU */
 };

@@ -27,11 +27,13 @@
 #define MAX_ROWS      48
 #define MAX_COMPLAINT 400 /* columns of a message; longer is cut */
 #define MAX_PID_TEXT  24
+#define GROUP_TOP     3   /* sites of each group, if --top does not say */
 
 /* Keys of options without a letter. */
 enum {
 	KEY_FOLLOW = 256,
 	KEY_PER_PROCESS,
+	KEY_GROUP,
 	KEY_PREFIX,
 	KEY_MAX_BLOCKS,
 	KEY_MAX_SITES,
@@ -106,6 +108,12 @@ static int set_interval(const struct option_row *row, struct options *opts, cons
 {
 	opts->has_interval = true;
 	return set_u64(row, opts, arg);
+}
+
+static int set_top(const struct option_row *row, struct options *opts, const char *arg)
+{
+	opts->has_top = true;
+	return set_u32(row, opts, arg);
 }
 
 static int set_true(const struct option_row *row, struct options *opts, const char *arg)
@@ -242,6 +250,18 @@ static const char *sort_name(uint32_t index)
 	return index < sizeof(names) / sizeof(names[0]) ? names[index] : NULL;
 }
 
+static const char *grouping_name(uint32_t index)
+{
+	static const char *const names[] = {
+		[BY_SITE] = "site",
+		[BY_PROCESS] = "process",
+		[BY_SERVICE] = "service",
+		[BY_CONTAINER] = "container",
+	};
+
+	return index < sizeof(names) / sizeof(names[0]) ? names[index] : NULL;
+}
+
 static const char *attach_name(uint32_t index)
 {
 	static const char *const names[] = {
@@ -340,10 +360,15 @@ static const struct option_row table[] = {
 	{ 'd', "duration", "DUR", GROUP_REPORT, set_u64, FIELD(duration_ns), &duration,
 	  .min = "1ms", .max = "365d",
 	  .help = "end after this time; without it there is no limit" },
-	{ 'T', "top", "N", GROUP_REPORT, set_u32, FIELD(top), &number,
-	  .min = "1", .max = "1000000", .standard = "10", .help = "sites shown" },
+	{ 'T', "top", "N", GROUP_REPORT, set_top, FIELD(top), &number,
+	  .min = "1", .max = "1000000", .standard = "10",
+	  .help = "sites shown; with --group, of each group, and 3 if not given" },
 	{ 'S', "sort", "KEY", GROUP_REPORT, set_choice, FIELD(sort), .choice = sort_name,
 	  .standard = "size", .help = "largest first by" },
+	{ KEY_GROUP, "group", "KEY", GROUP_REPORT, set_choice, FIELD(grouping),
+	  .choice = grouping_name, .standard = "site",
+	  .help = "what the report is divided by, each with its own numbers and sites; a service is "
+		  "an executable in a control group. One of" },
 	{ KEY_PER_PROCESS, "per-process", NULL, GROUP_REPORT, set_true, FIELD(per_process),
 	  .help = "each process's sites by themselves; otherwise those of processes that run the same "
 		  "executable are one where the code is" },
@@ -490,7 +515,7 @@ static void set_defaults(struct options *opts)
 		if (row->standard)
 			row->set(row, opts, row->standard);
 	}
-	opts->has_interval = false;
+	opts->has_interval = opts->has_top = false;
 }
 
 /* argp over a copy of argv that starts with "unfreed", whatever the program was called by. */
@@ -530,6 +555,7 @@ static const char *kernel_excludes(const struct options *opts)
 		{opts->cgroup_cnt, "--cgroup"},
 		{opts->container_cnt, "--container"},
 		{opts->per_process, "--per-process"},
+		{opts->grouping != BY_SITE, "--group"},
 		{opts->object_cnt, "--object"},
 		{*opts->prefix, "--prefix"},
 		{opts->stack_mode != UF_STACK_AUTO, "--stack"},
@@ -558,6 +584,8 @@ static int check(struct options *opts)
 	if (opts->kernel && kernel_excludes(opts))
 		return complain("--kernel and %s: give one of them; --kernel takes -p",
 				kernel_excludes(opts));
+	if (opts->grouping != BY_SITE && !opts->has_top)
+		opts->top = GROUP_TOP;
 	opts->whole_host = !opts->pid_cnt && !opts->command;
 	opts->follow |= opts->whole_host;
 	return 0;

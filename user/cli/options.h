@@ -35,7 +35,9 @@ struct options {
 	uint64_t count;               /* -n; 0: no limit */
 	uint64_t duration_ns;         /* -d; 0: no limit */
 	uint64_t older_ns;            /* -o */
-	uint32_t top;                 /* -T, default 10, 1 - 1,000,000 */
+	uint32_t top;                 /* -T, default 10 (3 with grouping), 1 - 1,000,000 */
+	bool has_top;                 /* given by the user */
+	enum snapshot_grouping grouping; /* --group, default BY_SITE */
 	enum snapshot_sort sort;      /* -S, default size */
 	bool per_process;             /* --per-process */
 	bool kernel;                  /* -K: the kernel's own memory; whole_host and pids as else */

@@ -136,6 +136,17 @@ static void put_python(struct json *json, const struct snapshot_python *python)
 	end(json, '}');
 }
 
+/* What names a group where it is used; "" without groups. */
+static void put_group_id(struct json *json, const char *name, const struct snapshot *snap,
+			 uint32_t group)
+{
+	char id[17] = "";
+
+	if (snap->group_cnt)
+		snprintf(id, sizeof(id), "%016" PRIx64, snap->groups[group].id);
+	put_string(json, name, id);
+}
+
 static void put_targets(struct json *json, const struct snapshot *snap)
 {
 	begin(json, "targets", '[');
@@ -154,6 +165,7 @@ static void put_targets(struct json *json, const struct snapshot *snap)
 		put_string(json, "cgroup", target->cgroup);
 		put_uint_or_null(json, "rss_bytes", target->rss_bytes, target->has_rss);
 		put_bool(json, "exited", target->exited);
+		put_group_id(json, "group", snap, target->group);
 		put_string(json, "note", target->note);
 		put_python(json, target->python);
 		end(json, '}');
@@ -161,9 +173,8 @@ static void put_targets(struct json *json, const struct snapshot *snap)
 	end(json, ']');
 }
 
-static void put_totals(struct json *json, const char *name, const struct snapshot_totals *totals)
+static void put_numbers(struct json *json, const struct snapshot_totals *totals)
 {
-	begin(json, name, '{');
 	put_uint(json, "live_bytes", totals->live_bytes);
 	put_uint(json, "live_count", totals->live_count);
 	put_uint(json, "alloc_bytes", totals->alloc_bytes);
@@ -171,7 +182,60 @@ static void put_totals(struct json *json, const char *name, const struct snapsho
 	put_uint(json, "free_bytes", totals->free_bytes);
 	put_uint(json, "free_count", totals->free_count);
 	put_uint(json, "sites", totals->sites);
+}
+
+static void put_totals(struct json *json, const char *name, const struct snapshot_totals *totals)
+{
+	begin(json, name, '{');
+	put_numbers(json, totals);
 	end(json, '}');
+}
+
+static const char *grouping_name(enum snapshot_grouping grouping)
+{
+	static const char *const names[] = {
+		[BY_SITE] = "site",
+		[BY_PROCESS] = "process",
+		[BY_SERVICE] = "service",
+		[BY_CONTAINER] = "container",
+	};
+
+	return names[grouping];
+}
+
+/* What is not the same for all of a group is "" or null. */
+static void put_group(struct json *json, const struct snapshot *snap, uint32_t index)
+{
+	const struct snapshot_group *group = &snap->groups[index];
+	const struct snapshot_target *target = &snap->targets[group->target];
+	bool has_program = snap->grouping != BY_CONTAINER;
+
+	begin(json, NULL, '{');
+	put_group_id(json, "id", snap, index);
+	put_string(json, "container", target->container);
+	put_string(json, "container_id", target->container_id);
+	put_string(json, "pod", target->pod);
+	put_string(json, "pod_namespace", target->pod_namespace);
+	put_string(json, "unit", has_program ? target->unit : "");
+	put_string(json, "cgroup", has_program ? target->cgroup : "");
+	put_string(json, "exe", has_program ? target->program : "");
+	put_uint_or_null(json, "pid", target->pid, snap->grouping == BY_PROCESS);
+	put_uint(json, "processes", group->process_cnt);
+	put_uint(json, "exited", group->exited_cnt);
+	put_uint(json, "untraced", group->untraced_cnt);
+	put_numbers(json, &group->totals);
+	put_real(json, "oldest_s", group->oldest_s, 3);
+	put_real(json, "growth_bytes_per_s", group->growth_bytes_per_s, 3);
+	end(json, '}');
+}
+
+static void put_groups(struct json *json, const struct snapshot *snap)
+{
+	put_string(json, "group_by", grouping_name(snap->grouping));
+	begin(json, "groups", '[');
+	for (uint32_t i = 0; i < snap->group_cnt; i++)
+		put_group(json, snap, i);
+	end(json, ']');
 }
 
 /* What could be seen at all, what was not, and what it cost. */
@@ -263,7 +327,8 @@ static const char *kind_name(const struct snapshot_site *site)
 	return site->kind == SITE_PYMALLOC ? "pymalloc" : "malloc";
 }
 
-static void put_site(struct json *json, const struct snapshot_site *site)
+static void put_site(struct json *json, const struct snapshot *snap,
+		     const struct snapshot_site *site)
 {
 	char id[17];
 
@@ -274,6 +339,7 @@ static void put_site(struct json *json, const struct snapshot_site *site)
 	put_string(json, "memory", kernel_memory_name(site));
 	put_uint_or_null(json, "pid", site->pid, site->pid_cnt <= 1 && site->pid);
 	put_pids(json, site);
+	put_group_id(json, "group", snap, site->group);
 	put_string(json, "comm", site->comm);
 	put_uint(json, "live_bytes", site->live_bytes);
 	put_uint(json, "live_count", site->live_count);
@@ -312,9 +378,10 @@ int render_json(const struct snapshot *snap, FILE *out)
 	put_totals(&json, "totals", &snap->totals);
 	put_totals(&json, "pymalloc_totals", &snap->pools);
 	put_coverage(&json, snap);
+	put_groups(&json, snap);
 	begin(&json, "sites", '[');
 	for (uint32_t i = 0; i < snap->site_cnt; i++)
-		put_site(&json, &snap->sites[i]);
+		put_site(&json, snap, &snap->sites[i]);
 	end(&json, ']');
 	end(&json, '}');
 	putc('\n', out);

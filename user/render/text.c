@@ -29,160 +29,31 @@
 
 #include "render/application.h"
 #include "render/emit.h"
-#include "render/human.h"
 #include "render/render.h"
-#include "snapshot/snapshot.h"
+#include "render/text_parts.h"
 
 #define LINE_COLUMNS 100 /* wished for, not enforced */
 
-/* Longest that strings of strangers are shown, in columns; the rest is "...". */
-#define MAX_NAME     64
-#define MAX_FUNCTION 200
-#define MAX_PATH     1024
-#define MAX_SENTENCE 500
-
-/* Targets listed; past that, only those with a note, and how many more there are. */
-#define MAX_TARGETS 20
-
-#define COUNT(n)    (human__count(n).text)
-#define BYTES(n)    (human__bytes(n).text)
-#define DURATION(s) (human__duration(s).text)
-
-static const char *plural(uint64_t count)
-{
-	return count == 1 ? "" : "s";
-}
-
-static void put_counted(FILE *out, uint64_t bytes, uint64_t count, const char *what)
-{
-	fprintf(out, "%s in %s %s%s", BYTES(bytes), COUNT(count), what, plural(count));
-}
-
-static void put_blocks(FILE *out, uint64_t bytes, uint64_t count)
-{
-	put_counted(out, bytes, count, "block");
-}
-
-static void put_pause(FILE *out, double seconds)
-{
-	if (seconds < 0.1)
-		fprintf(out, "%.1fms", seconds * 1e3);
-	else
-		fputs(DURATION(seconds), out);
-}
-
-/* "131 collections in 8.1ms (longest 0.4ms)"; of the later generations "11 in ..." */
-static void put_generation(FILE *out, const struct snapshot_gc_generation *generation, bool is_first)
-{
-	int64_t cnt = generation->trace_collections;
-
-	if (cnt < 0)
-		putc('?', out);
-	else
-		fputs(COUNT((uint64_t)cnt), out);
-	if (is_first)
-		fprintf(out, " collection%s", cnt == 1 ? "" : "s");
-	if (cnt <= 0 || isnan(generation->pause_s))
-		return;
-	fputs(" in ", out);
-	put_pause(out, generation->pause_s);
-	fputs(" (longest ", out);
-	put_pause(out, generation->longest_pause_s);
-	putc(')', out);
-}
-
-static void put_python(FILE *out, const struct snapshot_python *python)
-{
-	bool is_known = strcmp(python->gc_source, "none") != 0;
-	bool is_polled = strcmp(python->gc_source, "polling") == 0;
-
-	fputs("      python ", out);
-	emit__text(out, *python->version ? python->version : "?", MAX_NAME);
-	for (int i = 0; is_known && i < SNAPSHOT_GENERATIONS; i++) {
-		fprintf(out, "%s %d: ", i ? "," : ": gc", i);
-		put_generation(out, &python->generations[i], !i);
-	}
-	fputs(!is_known ? ": gc unknown" : is_polled ? " (by polling)" : "", out);
-	if (*python->gc_why) {
-		fputs(": ", out);
-		emit__text(out, python->gc_why, MAX_SENTENCE);
-	}
-	if (!python->gc_enabled)
-		fputs("; automatic ones are off", out);
-	putc('\n', out);
-}
+/* Groups shown with their sites; the rest is counted. */
+#define MAX_GROUPS 20
 
 static void put_pools(FILE *out, uint64_t bytes, uint64_t count)
 {
 	put_counted(out, bytes, count, "pool");
 }
 
-/* " in container web of pod shop/web-1", " of nginx.service" */
-static void put_place_of_target(FILE *out, const struct snapshot_target *target)
-{
-	const char *dot = strrchr(target->unit, '.');
-
-	if (*target->container) {
-		fputs(" in container ", out);
-		emit__text(out, target->container, MAX_NAME);
-	}
-	if (*target->pod) {
-		fputs(" of pod ", out);
-		emit__text(out, target->pod_namespace, MAX_NAME);
-		fputs(*target->pod_namespace ? "/" : "", out);
-		emit__text(out, target->pod, MAX_NAME);
-	}
-	/* Scopes are sessions and the like, and say little. */
-	if (!*target->pod && dot && strcmp(dot, ".service") == 0) {
-		fputs(" of ", out);
-		emit__text(out, target->unit, MAX_NAME);
-	}
-}
-
-static void put_target(FILE *out, const struct snapshot_target *target)
-{
-	fprintf(out, "  pid %" PRIu32 " ", target->pid);
-	emit__text(out, target->comm, MAX_NAME);
-	put_place_of_target(out, target);
-	if (target->exited)
-		fputs(", exited", out);
-	else if (target->has_rss)
-		fprintf(out, ", rss %s", BYTES(target->rss_bytes));
-	putc('\n', out);
-	if (target->python)
-		put_python(out, target->python);
-	if (*target->note) {
-		fputs("      note: ", out);
-		emit__text(out, target->note, MAX_SENTENCE);
-		putc('\n', out);
-	}
-}
-
 static void put_head(FILE *out, const struct snapshot *snap)
 {
-	uint32_t shown = 0;
-
 	fputs("unfreed  ", out);
 	emit__time(out, &snap->time);
 	fprintf(out, "  after %s%s\n", DURATION(snap->elapsed_s),
 		snap->is_last ? "  (last report)" : "");
 	if (snap->is_kernel)
 		fputs("  the kernel's own memory\n", out);
-	for (uint32_t i = 0; i < snap->target_cnt; i++) {
-		if (i >= MAX_TARGETS && !*snap->targets[i].note)
-			continue;
-		put_target(out, &snap->targets[i]);
-		shown++;
-	}
-	if (shown < snap->target_cnt) {
-		uint32_t rest = snap->target_cnt - shown;
-
-		fprintf(out, "  and %s more process%s\n", COUNT(rest), rest == 1 ? "" : "es");
-	}
+	text__put_targets(out, snap);
 }
 
-/* " at least 30.0s old" under --older, else nothing. */
-static void put_age_filter(FILE *out, const struct snapshot *snap)
+void text__put_age_filter(FILE *out, const struct snapshot *snap)
 {
 	if (snap->older_s > 0)
 		fprintf(out, " at least %s old", DURATION(snap->older_s));
@@ -212,7 +83,7 @@ static void put_totals(FILE *out, const struct snapshot *snap)
 
 	fputs("live       ", out);
 	put_blocks(out, totals->live_bytes, totals->live_count);
-	put_age_filter(out, snap);
+	text__put_age_filter(out, snap);
 	fprintf(out, " at %s site%s\n", COUNT(totals->sites), plural(totals->sites));
 	if (snap->pools.live_count) {
 		fputs("           of these ", out);
@@ -446,12 +317,12 @@ static void put_live(FILE *out, const struct snapshot_site *site)
 	}
 }
 
-static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
+static void put_site(FILE *out, const struct snapshot *snap, const struct snapshot_site *site,
+		     uint32_t number)
 {
-	const struct snapshot_site *site = &snap->sites[index];
 	const struct application app = application__find(site);
 
-	fprintf(out, "\n%2" PRIu32 ". ", index + 1);
+	fprintf(out, "\n%2" PRIu32 ". ", number);
 	put_live(out, site);
 	fprintf(out, " (%s)%s", human__share(site->live_bytes, snap->totals.live_bytes).text,
 		kind_mark(site));
@@ -483,7 +354,7 @@ static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
 static void put_nothing_found(FILE *out, const struct snapshot *snap)
 {
 	fputs("\nno outstanding allocations", out);
-	put_age_filter(out, snap);
+	text__put_age_filter(out, snap);
 	fprintf(out, ": %s probe%s", COUNT(snap->probe_cnt), plural(snap->probe_cnt));
 	if (!snap->is_kernel)
 		fprintf(out, " in %s file%s", COUNT(snap->probe_file_cnt),
@@ -495,21 +366,68 @@ static void put_nothing_found(FILE *out, const struct snapshot *snap)
 		plural(snap->unknown_free_count));
 }
 
-static void put_rest(FILE *out, const struct snapshot *snap)
+/* Of the sites that totals counts, those that are not among the cnt shown from first on. */
+static void put_rest(FILE *out, const struct snapshot_totals *totals,
+		     const struct snapshot_site *first, uint32_t cnt)
 {
-	const struct snapshot_totals *totals = &snap->totals;
 	uint64_t bytes = totals->live_bytes, count = totals->live_count, sites;
 
-	if (totals->sites <= snap->site_cnt)
+	if (totals->sites <= cnt)
 		return;
-	for (uint32_t i = 0; i < snap->site_cnt; i++) {
-		bytes -= snap->sites[i].live_bytes;
-		count -= snap->sites[i].live_count;
+	for (uint32_t i = 0; i < cnt; i++) {
+		bytes -= first[i].live_bytes;
+		count -= first[i].live_count;
 	}
-	sites = totals->sites - snap->site_cnt;
+	sites = totals->sites - cnt;
 	fprintf(out, "\nand %s more site%s (--top shows more): ", COUNT(sites), plural(sites));
 	put_blocks(out, bytes, count);
 	putc('\n', out);
+}
+
+static void put_sites(FILE *out, const struct snapshot *snap, const struct snapshot_totals *totals,
+		      const struct snapshot_site *first, uint32_t cnt)
+{
+	for (uint32_t i = 0; i < cnt; i++)
+		put_site(out, snap, &first[i], i + 1);
+	put_rest(out, totals, first, cnt);
+}
+
+/* Groups with something outstanding that are not shown. */
+static void put_more_groups(FILE *out, uint32_t cnt, uint64_t bytes, uint64_t count)
+{
+	if (!cnt)
+		return;
+	fprintf(out, "\nand %s more %s (-v lists them): ", COUNT(cnt), cnt == 1 ? "group" : "groups");
+	put_blocks(out, bytes, count);
+	putc('\n', out);
+}
+
+/* The sites of a group are in a row, in the groups' order. */
+static void put_groups(FILE *out, const struct snapshot *snap)
+{
+	uint32_t shown = 0, more = 0, at = 0;
+	uint64_t more_bytes = 0, more_count = 0;
+
+	for (uint32_t i = 0; i < snap->group_cnt; i++) {
+		const struct snapshot_group *group = &snap->groups[i];
+		uint32_t first = at;
+
+		while (at < snap->site_cnt && snap->sites[at].group == i)
+			at++;
+		if (!text__is_found(group))
+			continue;
+		if (++shown > MAX_GROUPS && !snap->wants_all) {
+			more++;
+			more_bytes += group->totals.live_bytes;
+			more_count += group->totals.live_count;
+			continue;
+		}
+		putc('\n', out);
+		text__put_group(out, snap, group);
+		put_sites(out, snap, &group->totals, &snap->sites[first], at - first);
+	}
+	put_more_groups(out, more, more_bytes, more_count);
+	text__put_clean_groups(out, snap);
 }
 
 int render_text(const struct snapshot *snap, FILE *out)
@@ -517,11 +435,12 @@ int render_text(const struct snapshot *snap, FILE *out)
 	put_head(out, snap);
 	put_totals(out, snap);
 	put_losses(out, snap);
-	for (uint32_t i = 0; i < snap->site_cnt; i++)
-		put_site(out, snap, i);
+	if (snap->group_cnt)
+		put_groups(out, snap);
+	else
+		put_sites(out, snap, &snap->totals, snap->sites, snap->site_cnt);
 	if (!snap->site_cnt && !snap->totals.sites)
 		put_nothing_found(out, snap);
-	put_rest(out, snap);
 	putc('\n', out);
 	return emit__finish(out);
 }

@@ -36,7 +36,7 @@ static int site_table__init(struct site_table *table, uint32_t site_cnt, bool pe
 static uint32_t *find_slot(const struct site_table *table, const struct snapshot_site *sites,
 			   const struct snapshot_site *site)
 {
-	uint64_t hash = site_id__add(SITE_ID_NEW, site->id);
+	uint64_t hash = site_id__add(site_id__add(SITE_ID_NEW, site->id), site->group);
 	uint32_t i = (uint32_t)(table->per_process ? site_id__add(hash, site->pid) : hash);
 
 	for (;; i++) {
@@ -46,7 +46,8 @@ static uint32_t *find_slot(const struct site_table *table, const struct snapshot
 		if (!*slot)
 			return slot;
 		other = &sites[*slot - 1];
-		if (other->id == site->id && (!table->per_process || other->pid == site->pid))
+		if (other->id == site->id && other->group == site->group &&
+		    (!table->per_process || other->pid == site->pid))
 			return slot;
 	}
 }

@@ -14,8 +14,8 @@
 struct snapshot;
 
 /*
- * Joins the sites of one id: of all processes, or, if per_process, within each
- * one. Bytes, counts, ages and growth add up (growth is unknown if it is of one
+ * Joins the sites of one id: of all processes of a group, or, if per_process,
+ * within each one. Bytes, counts, ages and growth add up (growth is unknown if it is of one
  * of them); oldest_s is the oldest's; pids are the processes that have something
  * live there. Call it before snapshot__sum. O(sites). 0 or -ENOMEM, and then
  * the snapshot is good for nothing but snapshot__free.

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "snapshot/arena.h"
+#include "snapshot/order.h"
 
 /* Of each array; past it, ENOMEM. Four times the largest --max-sites. */
 #define MAX_ELEMENTS (1u << 22)
@@ -44,6 +45,7 @@ void snapshot__free(struct snapshot *snap)
 	free(snap->sites);
 	free(snap->targets);
 	free(snap->losses);
+	free(snap->groups);
 	arena__free(snap->arena);
 	free(snap);
 }
@@ -109,7 +111,21 @@ struct snapshot_target *snapshot__add_target(struct snapshot *snap)
 	target = &targets[snap->target_cnt++];
 	target->comm = target->exe = target->container = target->cgroup = target->note = "";
 	target->container_id = target->pod = target->pod_namespace = target->unit = "";
+	target->program = "";
 	return target;
+}
+
+struct snapshot_group *snapshot__add_group(struct snapshot *snap)
+{
+	struct snapshot_group *groups, *group;
+
+	groups = make_room(snap->groups, snap->group_cnt, sizeof(*groups));
+	if (!groups)
+		return NULL;
+	snap->groups = groups;
+	group = &groups[snap->group_cnt++];
+	group->growth_bytes_per_s = NAN;
+	return group;
 }
 
 /* NULL if there is none of that name yet. */
@@ -173,31 +189,52 @@ static void add_to_totals(struct snapshot_totals *totals, const struct snapshot_
 	totals->sites += site__is_live(site);
 }
 
+static void add_to_group(struct snapshot *snap, const struct snapshot_site *site)
+{
+	struct snapshot_group *group;
+
+	if (!snap->group_cnt)
+		return;
+	group = &snap->groups[site->group];
+	add_to_totals(&group->totals, site);
+	if (group->oldest_s < site->oldest_s)
+		group->oldest_s = site->oldest_s;
+}
+
 void snapshot__sum(struct snapshot *snap)
 {
 	snap->totals = (struct snapshot_totals){ 0 };
 	snap->pools = (struct snapshot_totals){ 0 };
+	for (uint32_t i = 0; i < snap->group_cnt; i++) {
+		snap->groups[i].totals = (struct snapshot_totals){ 0 };
+		snap->groups[i].oldest_s = 0;
+	}
 	for (uint32_t i = 0; i < snap->site_cnt; i++) {
 		add_to_totals(&snap->totals, &snap->sites[i]);
 		if (snap->sites[i].kind == SITE_PYMALLOC)
 			add_to_totals(&snap->pools, &snap->sites[i]);
+		add_to_group(snap, &snap->sites[i]);
 	}
 }
 
-/* These return < 0 if a comes before b: the larger value first, as readers want it. */
-
-static int larger_first(uint64_t a, uint64_t b)
+static void add_retired(struct snapshot_totals *totals, uint64_t bytes, uint64_t count)
 {
-	return (a < b) - (a > b);
+	totals->alloc_bytes += bytes;
+	totals->alloc_count += count;
+	totals->free_bytes += bytes;
+	totals->free_count += count;
 }
 
-/* Unknown (NaN) comes after every number: without that, the order would not be one. */
-static int larger_known_first(double a, double b)
+void snapshot__add_retired(struct snapshot *snap, const struct snapshot_target *target,
+			   const struct snapshot_retired *retired)
 {
-	if (isnan(a) || isnan(b))
-		return !!isnan(a) - !!isnan(b);
-	return (a < b) - (a > b);
+	add_retired(&snap->totals, retired->bytes, retired->count);
+	add_retired(&snap->pools, retired->pool_bytes, retired->pool_count);
+	if (snap->group_cnt)
+		add_retired(&snap->groups[target->group].totals, retired->bytes,
+			    retired->count);
 }
+
 
 /* Stacks of forked processes have the same id, so pid and ref end the ties. */
 static int break_tie(const struct snapshot_site *a, const struct snapshot_site *b)
@@ -215,33 +252,38 @@ static int break_tie(const struct snapshot_site *a, const struct snapshot_site *
 	return order;
 }
 
+/* Groups come in their order; within one decides the order, then the rest. */
+static int in_group(const struct snapshot_site *a, const struct snapshot_site *b, int order)
+{
+	if (a->group != b->group)
+		return a->group < b->group ? -1 : 1;
+	return order ? order : break_tie(a, b);
+}
+
 static int by_size(const void *a, const void *b)
 {
-	return break_tie(a, b);
+	return in_group(a, b, 0);
 }
 
 static int by_count(const void *left, const void *right)
 {
 	const struct snapshot_site *a = left, *b = right;
-	int order = larger_first(a->live_count, b->live_count);
 
-	return order ? order : break_tie(a, b);
+	return in_group(a, b, larger_first(a->live_count, b->live_count));
 }
 
 static int by_growth(const void *left, const void *right)
 {
 	const struct snapshot_site *a = left, *b = right;
-	int order = larger_known_first(a->growth_bytes_per_s, b->growth_bytes_per_s);
 
-	return order ? order : break_tie(a, b);
+	return in_group(a, b, larger_known_first(a->growth_bytes_per_s, b->growth_bytes_per_s));
 }
 
 static int by_age(const void *left, const void *right)
 {
 	const struct snapshot_site *a = left, *b = right;
-	int order = larger_known_first(a->oldest_s, b->oldest_s);
 
-	return order ? order : break_tie(a, b);
+	return in_group(a, b, larger_known_first(a->oldest_s, b->oldest_s));
 }
 
 static void drop_dead_sites(struct snapshot *snap)
@@ -250,6 +292,20 @@ static void drop_dead_sites(struct snapshot *snap)
 
 	for (uint32_t i = 0; i < snap->site_cnt; i++) {
 		if (site__is_live(&snap->sites[i]))
+			snap->sites[kept++] = snap->sites[i];
+	}
+	snap->site_cnt = kept;
+}
+
+/* The first top of each group; a group's are in a row. */
+static void keep_top(struct snapshot *snap, uint32_t top)
+{
+	uint32_t kept = 0, group = 0, n = 0;
+
+	for (uint32_t i = 0; i < snap->site_cnt; i++) {
+		n = i && snap->sites[i].group == group ? n + 1 : 1;
+		group = snap->sites[i].group;
+		if (n <= top)
 			snap->sites[kept++] = snap->sites[i];
 	}
 	snap->site_cnt = kept;
@@ -267,6 +323,5 @@ void snapshot__select(struct snapshot *snap, enum snapshot_sort sort, uint32_t t
 	drop_dead_sites(snap);
 	if (snap->site_cnt > 1)
 		qsort(snap->sites, snap->site_cnt, sizeof(*snap->sites), orders[sort]);
-	if (snap->site_cnt > top)
-		snap->site_cnt = top;
+	keep_top(snap, top);
 }

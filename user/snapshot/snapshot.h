@@ -49,6 +49,8 @@ struct snapshot_age {
 
 struct snapshot_site {
 	uint64_t id;          /* of the place in the program: see snapshot/site_id.h */
+	uint32_t target;      /* index of its process's; meaningless once joined */
+	uint32_t group;       /* index; 0 if there are no groups */
 	enum snapshot_site_kind kind;
 	uint32_t pid;         /* its process; of several (pid_cnt > 1) one that has something live */
 	uint32_t *pids;       /* ascending, all that have something live; see snapshot/services.h */
@@ -97,9 +99,12 @@ struct snapshot_python {
 };
 
 struct snapshot_target {
+	uint64_t id;               /* another for each program that a pid runs, in one trace */
 	uint32_t pid;
+	uint32_t group;            /* index; 0 if there are no groups */
 	const char *comm;
 	const char *exe;
+	const char *program;       /* exe without the kernel's mark of a file that is gone */
 	const char *container;     /* what people call it */
 	const char *container_id;
 	const char *pod;
@@ -109,6 +114,7 @@ struct snapshot_target {
 	uint64_t rss_bytes;
 	bool has_rss;
 	bool exited;
+	bool is_untraced;          /* it has no allocator that is known: nothing of it is seen */
 	const char *note;     /* what a reader must know: "static binary: nothing is traced"; "" */
 	const struct snapshot_python *python; /* NULL: none found in it */
 };
@@ -126,6 +132,24 @@ struct snapshot_totals {
 	uint64_t sites;       /* with something live */
 };
 
+/* Of sites that had nothing live any more and are gone. */
+struct snapshot_retired {
+	uint64_t bytes, count;           /* allocated, and freed */
+	uint64_t pool_bytes, pool_count; /* of these, at sites of kind SITE_PYMALLOC */
+};
+
+/* What the report is divided by: see snapshot/groups.h. */
+enum snapshot_grouping { BY_SITE, BY_PROCESS, BY_SERVICE, BY_CONTAINER };
+
+struct snapshot_group {
+	uint64_t id;          /* the same in each report */
+	uint32_t target;      /* index of one of its processes, which says what they share */
+	uint32_t process_cnt, exited_cnt, untraced_cnt;
+	struct snapshot_totals totals; /* of all its sites */
+	double oldest_s;
+	double growth_bytes_per_s; /* NaN: unknown */
+};
+
 struct snapshot_cost {
 	uint64_t event_count; /* probe hits */
 	uint64_t bpf_ns;      /* run time of the BPF programs, if has_bpf_ns */
@@ -141,6 +165,10 @@ struct snapshot {
 	bool is_kernel;       /* of the kernel's own memory: sites have no processes */
 	struct snapshot_target *targets;
 	uint32_t target_cnt;
+	enum snapshot_grouping grouping;
+	struct snapshot_group *groups; /* each has a process; none for BY_SITE */
+	uint32_t group_cnt;
+	bool wants_all;       /* of targets and groups, where a view would list some and count the rest */
 	struct snapshot_site *sites;
 	uint32_t site_cnt;    /* sites still listed */
 	struct snapshot_totals totals;
@@ -168,10 +196,11 @@ void *snapshot__alloc(struct snapshot *snap, size_t size_bytes);
 /* A copy of str (NULL gives ""), as long-lived; NULL with errno ENOMEM. */
 const char *snapshot__strdup(struct snapshot *snap, const char *str);
 
-/* Appends a zeroed element with its strings set to "" (and a site's growth unknown). NULL with
- * errno ENOMEM. The pointer is valid until the next append. */
+/* Appends a zeroed element with its strings set to "" (and a growth unknown). NULL with errno
+ * ENOMEM. The pointer is valid until the next append. */
 struct snapshot_site *snapshot__add_site(struct snapshot *snap);
 struct snapshot_target *snapshot__add_target(struct snapshot *snap);
+struct snapshot_group *snapshot__add_group(struct snapshot *snap);
 int snapshot__add_loss(struct snapshot *snap, const char *name, const char *meaning,
 		       uint64_t count); /* 0 or -ENOMEM; a zero count is not added, a name that is
 					 * there already is added to, both strings are copied */
@@ -179,13 +208,17 @@ int snapshot__add_loss(struct snapshot *snap, const char *name, const char *mean
 /* Live bytes that something is in that the line has put there. */
 uint64_t snapshot_site__used_bytes(const struct snapshot_site *site);
 
-/* Fills totals from the sites. Call before snapshot__select. */
+/* Fills totals from the sites, those of the groups too. Call before snapshot__select. */
 void snapshot__sum(struct snapshot *snap);
 
+/* Adds what was allocated and freed again at sites of a target that made room. */
+void snapshot__add_retired(struct snapshot *snap, const struct snapshot_target *target,
+			   const struct snapshot_retired *retired);
+
 /*
- * Orders the sites (largest first; ties by used bytes, then live_count, then id, pid and ref, so
- * that the order is total) and keeps the first top that have something live. Unknown growth sorts
- * last.
+ * Orders the sites by group, and within one the largest first (ties by used bytes, then live_count,
+ * then id, pid and ref, so that the order is total), and keeps the first top of each group that have
+ * something live. Unknown growth sorts last. Call it after snapshot__order_groups.
  */
 void snapshot__select(struct snapshot *snap, enum snapshot_sort sort, uint32_t top);
 

@@ -3,12 +3,14 @@
  * Where to look, first to last:
  *
  *	DEBUG_ROOT/.build-id/ab/cdef.debug		on the host, then in the container
- *	DIR/LINK, DIR/.debug/LINK, DEBUG_ROOT/DIR/LINK	likewise; DIR is the module's
+ *	DIR/LINK, DIR/.debug/LINK, DEBUG_ROOT/DIR/LINK	in the container, or if the module is in
+ *							none on the host; DIR is the module's
  *
  * A module under /proc/PID/root may belong to a container, which can put
- * anything there: names are resolved inside that root (RESOLVE_IN_ROOT: no
- * symbolic link leads out), and every candidate is opened with O_PATH first,
- * because just opening a fifo blocks and opening a device may have effects.
+ * anything there: names that it chose are resolved inside that root only
+ * (RESOLVE_IN_ROOT: no symbolic link leads out), and every candidate is opened
+ * with O_PATH first, because just opening a fifo blocks and opening a device may
+ * have effects.
  */
 #include "sym/debug_file.h"
 
@@ -41,6 +43,7 @@ struct root {
 struct proof {
 	const char *build_id; /* NULL: the CRC counts */
 	uint32_t crc;
+	uint64_t *crc_budget_bytes; /* as in the query */
 };
 
 static int open_path(const struct root *root, const char *path)
@@ -77,20 +80,24 @@ static int open_regular(const struct root *root, const char *path)
 	return readable;
 }
 
-static bool has_crc(int fd, uint32_t want)
+/* Reads the whole file, within the budget. */
+static bool has_crc(int fd, const struct proof *proof)
 {
 	unsigned char *buf = malloc(CRC_CHUNK);
+	uint64_t unlimited = MAX_CRC_BYTES, *left = proof->crc_budget_bytes;
 	uLong crc = crc32(0, NULL, 0);
-	size_t total = 0;
+	off_t at = 0;
 	ssize_t got = -1;
 
-	while (buf && total < MAX_CRC_BYTES &&
-	       (got = pread(fd, buf, CRC_CHUNK, (off_t)total)) > 0) {
+	if (!left)
+		left = &unlimited;
+	while (buf && *left >= CRC_CHUNK && (got = pread(fd, buf, CRC_CHUNK, at)) > 0) {
 		crc = crc32(crc, buf, (uInt)got);
-		total += (size_t)got;
+		at += got;
+		*left -= (uint64_t)got;
 	}
 	free(buf);
-	return got == 0 && crc == want;
+	return got == 0 && crc == proof->crc;
 }
 
 static bool has_build_id(const struct elf_handle *file, const char *want)
@@ -108,7 +115,7 @@ static struct elf_handle *try(const struct root *root, const char *path, const s
 
 	if (fd < 0)
 		return NULL;
-	if (proof->build_id || has_crc(fd, proof->crc))
+	if (proof->build_id || has_crc(fd, proof))
 		file = elf_handle__open_fd(fd);
 	close(fd);
 	if (file && proof->build_id && !has_build_id(file, proof->build_id)) {
@@ -171,23 +178,21 @@ static int dir_length(const char *path)
 	return slash ? (int)(slash - path) : -1;
 }
 
-static struct elf_handle *by_link(const struct root *root, const struct debug_query *query,
-				  bool beside)
+static struct elf_handle *by_link(const struct root *root, const struct debug_query *query)
 {
-	const struct proof proof = {.crc = query->link_crc};
+	const struct proof proof = {.crc = query->link_crc,
+				    .crc_budget_bytes = query->crc_budget_bytes};
 	const char *dir = root->inner, *name = query->link_name;
-	struct elf_handle *file = NULL;
+	struct elf_handle *file;
 	int len = dir_length(dir);
 
 	if (len < 0) {
 		dir = ".";
 		len = 1;
 	}
-	if (beside) {
-		file = try_format(root, &proof, "%.*s/%s", len, dir, name);
-		if (!file)
-			file = try_format(root, &proof, "%.*s/.debug/%s", len, dir, name);
-	}
+	file = try_format(root, &proof, "%.*s/%s", len, dir, name);
+	if (!file)
+		file = try_format(root, &proof, "%.*s/.debug/%s", len, dir, name);
 	if (!file && root->inner[0] == '/')
 		file = try_format(root, &proof, "%s%.*s/%s", query->debug_root, len, dir, name);
 	return file;
@@ -203,9 +208,9 @@ struct elf_handle *debug_file__find(const struct debug_query *query)
 
 	for (int i = 0; i < cnt && !file; i++)
 		file = by_build_id(&roots[i], query->debug_root, query->build_id);
-	/* A container's directory is beside the module only within the container. */
-	for (int i = 0; i < cnt && !file && has_link; i++)
-		file = by_link(&roots[i], query, i == cnt - 1);
+	/* What a container's file names is the container's. */
+	if (!file && has_link)
+		file = by_link(&roots[cnt - 1], query);
 	if (!file)
 		errno = ENOENT;
 	return file;
@@ -245,8 +250,8 @@ struct elf_handle *debug_file__find_alt(const struct debug_query *query,
 		cnt = find_roots(query->path, roots);
 		for (int i = 0; i < cnt && !file; i++)
 			file = by_build_id(&roots[i], query->debug_root, build_id);
-		for (int i = 0; i < cnt && !file; i++)
-			file = alt_by_name(&roots[i], query, name, build_id);
+		if (!file)
+			file = alt_by_name(&roots[cnt - 1], query, name, build_id);
 	}
 	if (!file)
 		errno = ENOENT;

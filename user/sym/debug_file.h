@@ -19,6 +19,7 @@ struct debug_query {
 	const char *build_id;  /* hex, "" if none */
 	const char *link_name; /* .gnu_debuglink, "" if none */
 	uint32_t link_crc;
+	uint64_t *crc_budget_bytes; /* read for CRCs at most, and taken from; NULL: no matter */
 };
 
 /* NULL with errno: ENOENT if there is none, ENOMEM. */

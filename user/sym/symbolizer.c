@@ -31,10 +31,12 @@
 #define DEFAULT_LIMIT_BYTES ((size_t)512 << 20)
 #define MAX_IMAGE_BYTES	    ((size_t)64 << 20)
 #define MAX_LINK_NAME	    256
+#define MAX_FOREIGN_CRC	    ((uint64_t)4 << 30)
 
 struct sym_module {
 	struct sym_module *next;
 	char *path;
+	uint64_t origin; /* the container whose file this is; 0: the host */
 	void *image; /* of a module in memory */
 	size_t size_bytes;
 	struct elf_layout layout;
@@ -42,10 +44,11 @@ struct sym_module {
 	char link_name[MAX_LINK_NAME];
 	uint32_t link_crc;
 	struct symtab *symbols;
-	struct elf_handle *own_debug; /* the file itself, if it has DWARF */
+	struct elf_handle *own_debug; /* the file itself, if it has DWARF, or the container's own */
 	struct dwarf_index *dwarf;
 	uint64_t used_at;	/* value of the symbolizer's clock */
 	bool has_no_debug;	/* searched in vain, or it was of no use */
+	bool own_is_separate;	/* own_debug is not the file itself */
 	bool has_debug_symbols; /* those of the separate file are in symbols */
 };
 
@@ -55,6 +58,7 @@ struct symbolizer {
 	char *debug_root;
 	size_t limit_bytes;
 	uint64_t clock;
+	uint64_t foreign_crc_bytes; /* that may yet be read to compare what containers offer */
 };
 
 struct symbolizer *symbolizer__new(const struct symbolizer_opts *opts)
@@ -66,6 +70,7 @@ struct symbolizer *symbolizer__new(const struct symbolizer_opts *opts)
 		return NULL;
 	sym->limit_bytes =
 		opts && opts->cache_limit_bytes ? opts->cache_limit_bytes : DEFAULT_LIMIT_BYTES;
+	sym->foreign_crc_bytes = MAX_FOREIGN_CRC;
 	sym->debug_root = strdup(root);
 	sym->names = str_pool__new();
 	if (sym->debug_root && sym->names)
@@ -150,9 +155,10 @@ static int load_symbols(struct sym_module *mod, const struct elf_handle *file, s
 }
 
 /*
- * Copies of one file in several containers share an entry, so equal build-ids
- * mean the same module; but a stripped copy differs from an unstripped one, and
- * a file that lies about its build-id must at least have the layout of its model.
+ * Copies of one file share an entry, so equal build-ids mean the same module;
+ * but a stripped copy differs from an unstripped one, and a file that lies about
+ * its build-id must at least have the layout of its model. A container's model
+ * is for its own files only, as it may lie on purpose.
  */
 static struct sym_module *find_same(struct symbolizer *sym, const struct sym_module *wanted)
 {
@@ -161,13 +167,51 @@ static struct sym_module *find_same(struct symbolizer *sym, const struct sym_mod
 	if (!wanted->build_id[0])
 		return NULL;
 	for (mod = sym->modules; mod; mod = mod->next)
-		if (mod->size_bytes == wanted->size_bytes &&
+		if ((mod->origin == wanted->origin || (!mod->origin && !wanted->own_debug)) &&
+		    mod->size_bytes == wanted->size_bytes &&
 		    !strcmp(mod->build_id, wanted->build_id) &&
 		    mod->layout.segment_cnt == wanted->layout.segment_cnt &&
 		    !memcmp(mod->layout.segments, wanted->layout.segments,
 			    mod->layout.segment_cnt * sizeof(mod->layout.segments[0])))
 			return mod;
 	return NULL;
+}
+
+static struct debug_query query_of(struct symbolizer *sym, const struct sym_module *mod)
+{
+	return (struct debug_query){
+		.debug_root = sym->debug_root,
+		.path = mod->path,
+		.build_id = mod->build_id,
+		.link_name = mod->link_name,
+		.link_crc = mod->link_crc,
+		.crc_budget_bytes = mod->origin ? &sym->foreign_crc_bytes : NULL,
+	};
+}
+
+/* Has the host what a container's module needs? It is to be trusted more. */
+static bool host_has_debug(const struct symbolizer *sym, const struct sym_module *mod)
+{
+	const struct debug_query query = {
+		.debug_root = sym->debug_root,
+		.path = "",
+		.build_id = mod->build_id,
+		.link_name = "",
+	};
+	struct elf_handle *file = debug_file__find(&query);
+
+	elf_handle__free(file);
+	return file;
+}
+
+/* What the container has. It is kept, as there is no other time to look for it. */
+static void find_foreign_debug(struct symbolizer *sym, struct sym_module *mod)
+{
+	const struct debug_query query = query_of(sym, mod);
+
+	if (!host_has_debug(sym, mod))
+		mod->own_debug = debug_file__find(&query);
+	mod->own_is_separate = mod->own_debug;
 }
 
 /* Fills mod from the file. Returns the module to use: mod, an older one of the same, or NULL. */
@@ -184,18 +228,20 @@ static struct sym_module *load_module(struct symbolizer *sym, struct sym_module 
 	mod->size_bytes = elf_handle__size_bytes(file);
 	elf_handle__layout(file, &mod->layout);
 	elf_handle__build_id(file, mod->build_id);
+	if (elf_handle__debuglink(file, mod->link_name, sizeof(mod->link_name), &mod->link_crc))
+		mod->link_name[0] = '\0';
+	if (elf_handle__has_dwarf(file))
+		mod->own_debug = elf_handle__reopen(file);
+	else if (mod->origin)
+		find_foreign_debug(sym, mod);
 	same = find_same(sym, mod);
 	if (same)
 		return same;
-	if (elf_handle__debuglink(file, mod->link_name, sizeof(mod->link_name), &mod->link_crc))
-		mod->link_name[0] = '\0';
 	err = load_symbols(mod, file, symbol_budget(sym));
 	if (err) {
 		errno = -err;
 		return NULL;
 	}
-	if (elf_handle__has_dwarf(file))
-		mod->own_debug = elf_handle__reopen(file);
 	return mod;
 }
 
@@ -229,11 +275,18 @@ static struct sym_module *fail_module(struct sym_module *mod, int err)
 
 struct sym_module *symbolizer__open_fd(struct symbolizer *sym, int fd, const char *path)
 {
+	return symbolizer__open_foreign_fd(sym, fd, path, 0);
+}
+
+struct sym_module *symbolizer__open_foreign_fd(struct symbolizer *sym, int fd, const char *path,
+					       uint64_t origin)
+{
 	struct sym_module *mod = calloc(1, sizeof(*mod));
 	struct elf_handle *file;
 
 	if (!mod)
 		return NULL;
+	mod->origin = origin;
 	file = elf_handle__open_fd(fd);
 	if (!file)
 		return fail_module(mod, errno);
@@ -288,18 +341,14 @@ static void load_debug_symbols(struct symbolizer *sym, struct sym_module *mod,
 
 static void load_dwarf(struct symbolizer *sym, struct sym_module *mod)
 {
-	const struct debug_query query = {
-		.debug_root = sym->debug_root,
-		.path = mod->path,
-		.build_id = mod->build_id,
-		.link_name = mod->link_name,
-		.link_crc = mod->link_crc,
-	};
+	struct debug_query query = query_of(sym, mod);
 	size_t symbols, limit;
 	struct elf_handle *file;
 
+	if (mod->origin && !mod->own_debug)
+		query.path = query.link_name = ""; /* the host's only: the container has none */
 	file = mod->own_debug ? elf_handle__reopen(mod->own_debug) : debug_file__find(&query);
-	if (file && !mod->own_debug && !mod->has_debug_symbols)
+	if (file && (!mod->own_debug || mod->own_is_separate) && !mod->has_debug_symbols)
 		load_debug_symbols(sym, mod, file);
 	symbols = symbol_bytes(sym);
 	limit = symbols < sym->limit_bytes ? sym->limit_bytes - symbols : 0;

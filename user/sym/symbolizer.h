@@ -52,6 +52,15 @@ void symbolizer__free(struct symbolizer *sym);
  * The module belongs to the symbolizer.
  */
 struct sym_module *symbolizer__open_fd(struct symbolizer *sym, int fd, const char *path);
+/*
+ * The same for a file of a container: its debug file is looked for in there too, at once, as the
+ * container may be gone later. path is /proc/PID/root/..., or whatever else if there is no such
+ * process any more; origin a number, not 0, that is the container's own. What a container says of
+ * itself names its own frames only: it shares no entry with the host's modules or another's, unless
+ * the host has the same module and the container nothing to add.
+ */
+struct sym_module *symbolizer__open_foreign_fd(struct symbolizer *sym, int fd, const char *path,
+					       uint64_t origin);
 /* The same for an image in memory, which is copied. */
 struct sym_module *symbolizer__open_memory(struct symbolizer *sym, const void *image,
 					   size_t size_bytes, const char *name);

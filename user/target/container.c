@@ -37,6 +37,7 @@ struct placement {
 struct kept {
 	char *key;
 	uint64_t until_ns;
+	bool is_nameless; /* or no container: there may be news of it */
 	struct container container;
 };
 
@@ -485,6 +486,7 @@ static const struct container *look_up(struct containers *containers, const stru
 	*kept = (struct kept){
 		.key = key,
 		.until_ns = now_ns() + (known ? KEEP_S : KEEP_NAMELESS_S) * 1000000000ULL,
+		.is_nameless = !known,
 		.container = container,
 	};
 	return &kept->container;
@@ -505,6 +507,14 @@ const struct container *containers__of(struct containers *containers, pid_t pid,
 		container = look_up(containers, &at);
 	placement__release(&at);
 	return container;
+}
+
+void containers__look_again(struct containers *containers)
+{
+	containers->plain_until_ns = 0;
+	for (uint32_t i = 0; i < MAX_KEPT && containers->kept[i]; i++)
+		if (containers->kept[i]->is_nameless)
+			containers->kept[i]->until_ns = 0;
 }
 
 struct containers *containers__new(const char *root, const char *proc)

@@ -62,6 +62,9 @@ void containers__free(struct containers *containers);
 const struct container *containers__of(struct containers *containers, pid_t pid, char *cgroup,
 				       size_t cgroup_size);
 
+/* What has no name is looked up again when it is asked for next, as it may have got one. */
+void containers__look_again(struct containers *containers);
+
 /* All containers that have a process, by name, for free(); 0 or -errno. */
 int containers__list(struct containers *containers, struct container **list, uint32_t *cnt);
 

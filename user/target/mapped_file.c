@@ -6,10 +6,12 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -61,20 +63,19 @@ void file_table__free(struct file_table *files)
 }
 
 /*
- * Opens a path that a target's user may control, and only if it is the regular
- * file with the inode that is mapped (0: any). It is looked at before it is
- * opened: opening a FIFO may block, and opening a device may do anything.
- * Device numbers are no help: overlayfs and btrfs show others to stat than the
- * kernel has in the mapping.
+ * What a target's user may control is looked at before it is opened for reading: opening a FIFO may
+ * block, and opening a device may do anything. Takes path_fd, of O_PATH or -errno, over: only if it
+ * is the regular file with the inode that is mapped (0: any). Device numbers are no help: overlayfs
+ * and btrfs show others to stat than the kernel has in the mapping.
  */
-static int open_inode(const char *path, uint64_t inode)
+static int open_regular(int path_fd, uint64_t inode)
 {
-	int fd, path_fd = open(path, O_PATH | O_CLOEXEC);
 	char name[64];
 	struct stat st;
+	int fd;
 
 	if (path_fd < 0)
-		return -errno;
+		return path_fd;
 	if (fstat(path_fd, &st)) {
 		fd = -errno;
 	} else if (!S_ISREG(st.st_mode)) {
@@ -88,6 +89,14 @@ static int open_inode(const char *path, uint64_t inode)
 	}
 	close(path_fd);
 	return fd;
+}
+
+static int open_path(int dir, const char *path, uint64_t resolve)
+{
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = resolve};
+	int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
 }
 
 size_t mapped_file__name_length(const char *path, size_t length)
@@ -126,22 +135,64 @@ static int open_map_file(pid_t pid, uint64_t start, uint64_t end, uint64_t inode
 
 	snprintf(link, sizeof(link), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid, start,
 		 end);
-	fd = open_inode(link, inode);
+	fd = open_regular(open_path(AT_FDCWD, link, 0), inode);
 	if (fd == -ESTALE && link_ends_with(link, path))
-		fd = open_inode(link, 0);
+		fd = open_regular(open_path(AT_FDCWD, link, 0), 0);
 	return fd;
 }
 
-static int open_mapped(pid_t pid, uint64_t start, uint64_t end, uint64_t inode, const char *path)
+/* By its name in the process's root; no link there leads out of it. -ESRCH: the process is gone. */
+static int open_in_root(pid_t pid, uint64_t inode, const char *path)
 {
-	int fd = open_map_file(pid, start, end, inode, path);
-	char name[PATH_MAX + 64];
+	char name[64];
+	int root, fd;
+
+	snprintf(name, sizeof(name), "/proc/%d/root", (int)pid);
+	root = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	fd = open_regular(open_path(root, path, RESOLVE_IN_ROOT), inode);
+	close(root);
+	return fd;
+}
+
+/* Has it the kernel's own name for what was mapped? */
+static bool is_mapped_one(const struct file_table *files, int fd, dev_t dev, uint64_t inode)
+{
+	struct file_identity identity;
+	struct stat st;
+
+	if (!fstat(fd, &st) && st.st_dev == dev)
+		return true;
+	return files->identify && files->identify(files->identify_arg, fd, &identity) &&
+	       identity.dev == dev && identity.inode == inode;
+}
+
+/*
+ * A process that is gone has left a name only, and it may have had another root than we have: what
+ * is found here must be the very file. A file that was run a moment ago is in the kernel's cache;
+ * nothing is read from disk, waited for or mounted for a name that may be made up.
+ */
+static int open_left(const struct file_table *files, dev_t dev, uint64_t inode, const char *path)
+{
+	int fd = open_regular(open_path(AT_FDCWD, path, RESOLVE_CACHED | RESOLVE_NO_SYMLINKS),
+			      inode);
+
+	if (fd < 0 || is_mapped_one(files, fd, dev, inode))
+		return fd;
+	close(fd);
+	return -ESTALE;
+}
+
+static int open_mapped(const struct file_table *files, const struct mapped_file *file, pid_t pid,
+		       uint64_t start, uint64_t end, const char *path)
+{
+	int fd = open_map_file(pid, start, end, file->inode, path);
 
 	if (fd >= 0 || path[0] != '/')
 		return fd;
-	snprintf(name, sizeof(name), "/proc/%d/root%s", (int)pid, path);
-	fd = open_inode(name, inode);
-	return fd >= 0 ? fd : open_inode(path, inode);
+	fd = open_in_root(pid, file->inode, path);
+	return fd == -ESRCH ? open_left(files, file->dev, file->inode, path) : fd;
 }
 
 static bool is_file(const struct mapped_file *file, dev_t dev, uint64_t inode, uint64_t generation,
@@ -161,14 +212,40 @@ static bool is_file(const struct mapped_file *file, dev_t dev, uint64_t inode, u
 	return (!file->generation || !generation) && file->fd >= 0 && !strcmp(file->path, path);
 }
 
+static bool stat_of(const char *process, const char *name, struct stat *st)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%s/%s", process, name);
+	return !stat(path, st);
+}
+
+uint64_t mapped_file__origin(pid_t pid)
+{
+	struct stat ns, root, our_ns, our_root;
+	char process[16];
+	uint64_t origin;
+
+	snprintf(process, sizeof(process), "%d", (int)pid);
+	if (!stat_of(process, "ns/mnt", &ns) || !stat_of(process, "root", &root) ||
+	    !stat_of("self", "ns/mnt", &our_ns) || !stat_of("self", "root", &our_root))
+		return 0;
+	if (ns.st_ino == our_ns.st_ino && root.st_ino == our_root.st_ino &&
+	    root.st_dev == our_root.st_dev)
+		return 0;
+	origin = (ns.st_ino * 31 + root.st_dev) * 31 + root.st_ino;
+	return origin ? origin : 1;
+}
+
 static void open_file(struct file_table *files, struct mapped_file *file, pid_t pid, uint64_t start,
 		      uint64_t end, const char *path)
 {
 	if (!file->inode || files->open_cnt >= MAX_OPEN_FILES)
 		return;
-	file->fd = open_mapped(pid, start, end, file->inode, path);
+	file->fd = open_mapped(files, file, pid, start, end, path);
 	if (file->fd < 0)
 		return;
+	file->origin = mapped_file__origin(pid);
 	files->open_cnt++;
 	/* If it could not be opened before, whoever tried to read it may try again. */
 	file->examined = file->user_failed = false;
@@ -234,6 +311,7 @@ static struct mapped_file *find_real(struct file_table *files, struct mapped_fil
 		return file;
 	if (real->fd < 0) {
 		real->fd = file->fd;
+		real->origin = file->origin;
 		real->examined = real->user_failed = false;
 	} else {
 		close(file->fd);
@@ -257,11 +335,41 @@ struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_
 	}
 	if (!file->generation)
 		file->generation = generation;
-	if (file->real)
+	/* The real one may have been closed; then it is found and opened again. */
+	if (file->real && file->real->fd >= 0)
 		return file->real;
+	file->real = NULL;
 	if (file->fd >= 0)
 		return file;
 	/* Again if it failed: that process may have been gone, this one lives. */
 	open_file(files, file, pid, start, end, path);
 	return file->fd >= 0 ? find_real(files, file) : file;
+}
+
+uint32_t file_table__open_cnt(const struct file_table *files)
+{
+	return files->open_cnt;
+}
+
+uint32_t file_table__open_max(void)
+{
+	return MAX_OPEN_FILES;
+}
+
+void file_table__for_each_open(struct file_table *files, mapped_file_fn fn, void *arg)
+{
+	for (int i = 0; i < BUCKETS; i++)
+		for (struct mapped_file *file = files->buckets[i]; file; file = file->next)
+			if (file->fd >= 0 && !fn(arg, file))
+				return;
+}
+
+void file_table__close(struct file_table *files, struct mapped_file *file)
+{
+	if (file->fd < 0 || file->is_pinned)
+		return;
+	close(file->fd);
+	file->fd = -ENOENT;
+	file->examined = file->has_probes = false;
+	files->open_cnt--;
 }

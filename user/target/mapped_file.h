@@ -21,6 +21,7 @@ struct mapped_file {
 	uint64_t generation; /* 0: not known (/proc does not tell) */
 	uint32_t number; /* of its unwind table, see agent/unwinder.h; 0: none yet */
 	char *path;      /* in the process's own root; may be gone */
+	uint64_t origin; /* of the root that it was opened in; 0: ours */
 	int fd;          /* open for reading, or -errno why it is not */
 	void *user;      /* the symbolizer's module, once it is asked for; not owned */
 	bool user_failed; /* that was tried and failed */
@@ -31,9 +32,14 @@ struct mapped_file {
 	bool exit_probe_is_tried; /* on its _exit(), for a Python */
 	int pool_probe_err;  /* 0: it is there; or -errno */
 	bool has_probes; /* has some, and they are probed */
+	uint32_t used_mark; /* of mapping_log__mark_used */
+	bool is_pinned;  /* who has it mapped is not known any more: it stays open */
 	struct mapped_file *real; /* overlayfs: the file of the layer that this is; NULL: itself */
 	struct mapped_file *next;
 };
+
+/* A number for the mount namespace and the root of a process; 0: they are ours, or it is gone. */
+uint64_t mapped_file__origin(pid_t pid);
 
 /* How BPF programs tell the file open at fd from others: what vm_file has in a mapping of it. */
 struct file_identity {
@@ -59,11 +65,23 @@ void file_table__set_identify(struct file_table *files, file_identify_fn identif
 /*
  * The file mapped at start-end in pid; generation 0: not known. Opened at first
  * sight, or when it is seen again if that failed, through /proc/PID/map_files,
- * then the path under the process's root, then the path here; a file there that
- * is another inode is not taken. NULL with errno ENOMEM, also past 65,536 files.
+ * then by the path within the process's root, or if the process is gone by the
+ * path here; a file there that is another inode is not taken. NULL with errno ENOMEM, also past 65,536 files.
  */
 struct mapped_file *file_table__get(struct file_table *files, pid_t pid, uint64_t start,
 				    uint64_t end, dev_t dev, uint64_t inode, uint64_t generation,
 				    const char *path);
+
+/* How many are open, and how many can be. */
+uint32_t file_table__open_cnt(const struct file_table *files);
+uint32_t file_table__open_max(void);
+/* Calls fn for each open file, until it returns false. */
+typedef bool (*mapped_file_fn)(void *arg, struct mapped_file *file);
+void file_table__for_each_open(struct file_table *files, mapped_file_fn fn, void *arg);
+/*
+ * Closes a file that nobody has mapped and nobody probes. It is opened and looked at again if it is
+ * seen again, which its generation must prove: the inode may be used again for another.
+ */
+void file_table__close(struct file_table *files, struct mapped_file *file);
 
 #endif

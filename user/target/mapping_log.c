@@ -98,6 +98,8 @@ static void forget_oldest(struct process_log *process)
 		if (i >= half || process->mappings[i].file->inode)
 			process->mappings[kept++] = process->mappings[i];
 	if (kept > half + half / 2) {
+		for (uint32_t i = 0; i < kept - half; i++)
+			process->mappings[i].file->is_pinned = true;
 		memmove(process->mappings, process->mappings + kept - half,
 			half * sizeof(*process->mappings));
 		kept = half;
@@ -431,24 +433,20 @@ void mapping_log__for_each(const struct mapping_log *log, pid_t pid, mapping_fn 
 		fn(arg, pid, &process->mappings[i]);
 }
 
-static bool process_uses(const struct process_log *process, const struct mapped_file *file)
+static void mark_used_by(const struct process_log *process, uint32_t mark)
 {
 	/* Also by a parent that is forgotten: its children still have what it had. */
 	for (; process; process = process->parent)
 		for (uint32_t i = 0; i < process->cnt; i++)
-			if (process->mappings[i].file == file)
-				return true;
-	return false;
+			process->mappings[i].file->used_mark = mark;
 }
 
-bool mapping_log__uses(const struct mapping_log *log, const struct mapped_file *file)
+void mapping_log__mark_used(const struct mapping_log *log, uint32_t mark)
 {
 	for (int i = 0; i < BUCKETS; i++)
 		for (const struct process_log *process = log->buckets[i]; process;
 		     process = process->next)
-			if (process_uses(process, file))
-				return true;
-	return false;
+			mark_used_by(process, mark);
 }
 
 const char *mapping_log__comm(const struct mapping_log *log, pid_t pid)

@@ -76,8 +76,8 @@ bool mapping_log__has(const struct mapping_log *log, pid_t pid,
  * Valid until the next drain or forget. */
 const struct mapping *mapping_log__first(const struct mapping_log *log, pid_t pid,
 					 bool (*predicate)(const struct mapped_file *file));
-/* Does any watched process have the file mapped? */
-bool mapping_log__uses(const struct mapping_log *log, const struct mapped_file *file);
+/* Marks the files that any watched process has mapped with a number of the caller's. O(mappings). */
+void mapping_log__mark_used(const struct mapping_log *log, uint32_t mark);
 
 /* The process's name now, "" if unknown. Valid until the next drain or forget. */
 const char *mapping_log__comm(const struct mapping_log *log, pid_t pid);

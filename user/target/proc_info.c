@@ -89,17 +89,19 @@ int proc_info__for_each(proc_info_fn fn, void *arg)
 bool proc_info__comm(pid_t pid, char *buf, size_t size)
 {
 	FILE *file = proc_info__open(pid, "comm");
-	char line[64];
-	bool found;
+	char name[64];
+	size_t length;
 
 	if (!file)
 		return false;
-	found = fgets(line, sizeof(line), file);
+	length = fread(name, 1, sizeof(name) - 1, file);
 	fclose(file);
-	if (!found)
+	if (!length)
 		return false;
-	line[strcspn(line, "\n")] = 0;
-	snprintf(buf, size, "%s", line);
+	/* A name may have newlines of its own; the kernel puts one more after it. */
+	length -= name[length - 1] == '\n';
+	name[length] = 0;
+	snprintf(buf, size, "%s", name);
 	return true;
 }
 
