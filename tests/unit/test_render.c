@@ -227,7 +227,7 @@ START_TEST(the_kernel_s_own_memory_has_kinds_and_no_processes)
 		const char *text, *json;
 	} kinds[] = {
 		{ SITE_KERNEL_SLAB, " 1. 8.0 KiB in 2 objects (100.0%) [slab]\n    oldest",
-		  "\"kind\":\"kernel\",\"memory\":\"slab\",\"pid\":null,\"pids\":[],\"comm\":\"\"," },
+		  "\"kind\":\"kernel\",\"memory\":\"slab\",\"pid\":null,\"pids\":[],\"group\":\"\"," },
 		{ SITE_KERNEL_PAGES, " 1. 8.0 KiB in 2 pages (100.0%) [pages]\n    oldest",
 		  "\"kind\":\"kernel\",\"memory\":\"pages\",\"pid\":null,\"pids\":[]," },
 		{ SITE_KERNEL_PERCPU, " 1. 8.0 KiB in 2 blocks (100.0%) [percpu]\n    oldest",
@@ -870,7 +870,7 @@ START_TEST(json_has_the_sites)
 	check_uint(item(site, "ages", 1), "count", 1);
 	ck_assert_uint_eq(json_object_array_length(field(site, "frames")), 8);
 	site = item(report, "sites", 1);
-	CHECK_FIELD_CNT(site, 19);
+	CHECK_FIELD_CNT(site, 20);
 	CHECK_NULL(site, "growth_bytes_per_s");
 	check_string(site, "verdict", "");
 	ck_assert_uint_eq(json_object_array_length(field(site, "ages")), 0);
