@@ -43,7 +43,7 @@ CFLAGS   ?= -O2 -g
 USER_CPPFLAGS := -D_GNU_SOURCE -DUNFREED_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(BUILD)
 USER_CFLAGS := -std=gnu17 $(WARNINGS) -MMD -MP
 LIBS := $(shell $(PKG_CONFIG) --libs libbpf libelf libdw 2>/dev/null || echo -lbpf -lelf -ldw) \
-	-lZydis -ljson-c -liberty -lz -lm
+	-lZydis -ljson-c -liberty -lz -lm -pthread
 ASAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g
 
 USER_SRCS := $(wildcard user/*/*.c)

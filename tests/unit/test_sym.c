@@ -170,6 +170,41 @@ START_TEST(clang_without_aranges_gives_the_inlined_chain)
 }
 END_TEST
 
+static void count_and_run(void *arg, void (*work)(void *work_arg), void *work_arg)
+{
+	++*(unsigned int *)arg;
+	work(work_arg);
+}
+
+START_TEST(what_takes_long_is_told_once)
+{
+	unsigned int cnt = 0;
+	struct symbolizer_opts opts = {
+		.debug_root = "/nonexistent", .run_long = count_and_run, .arg = &cnt};
+	struct sym_module *mod;
+	struct place outer, hidden;
+
+	symbolizer__free(sym);
+	sym = symbolizer__new(&opts);
+	ck_assert_ptr_nonnull(sym);
+	fixture__compile(&fix, "-g");
+	mod = open_fixture("prog");
+	outer = fixture_symbol("outer");
+	hidden = fixture_symbol("hidden");
+	ck_assert_uint_eq(cnt, 0);
+	assert_fixture_chain(sym, mod, outer);
+	/* The unit, and it has both. */
+	ck_assert_uint_eq(cnt, 1);
+	for (int i = 0; i < 2; i++) {
+		struct sym_frame frames[MAX_FRAMES];
+
+		symbolizer__resolve(sym, mod, hidden.file_offset, false, frames, MAX_FRAMES);
+		ck_assert_str_eq(frames[0].function, "hidden");
+	}
+	ck_assert_uint_eq(cnt, 1);
+}
+END_TEST
+
 START_TEST(few_frames_keep_the_innermost_and_the_real_function)
 {
 	struct sym_frame frames[MAX_FRAMES], two[2];
@@ -603,6 +638,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, every_flavour_of_dwarf_gives_the_inlined_chain, 0,
 			    (int)(sizeof(flavours) / sizeof(flavours[0])));
 	tcase_add_test(tcase, clang_without_aranges_gives_the_inlined_chain);
+	tcase_add_test(tcase, what_takes_long_is_told_once);
 	tcase_add_test(tcase, few_frames_keep_the_innermost_and_the_real_function);
 	tcase_add_test(tcase, without_debug_info_symbols_name_the_function);
 	tcase_add_test(tcase, stripped_function_has_no_name_rather_than_its_neighbours);

@@ -17,6 +17,7 @@
 #include "agent/collector.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
+#include "agent/long_work.h"
 #include "agent/kernel_memory.h"
 #include "agent/kernel_names.h"
 #include "agent/pools.h"
@@ -172,11 +173,22 @@ static uint64_t monotonic_ns(void)
 	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
+/*
+ * The names of an interpreter's first stacks take seconds: meanwhile files that are mapped get
+ * their probes and tables, or the stacks in them would end there.
+ */
+static void run_long(void *arg, long_work_fn work, void *work_arg)
+{
+	long_work__run(work, work_arg, agent__take_in_mappings, arg);
+}
+
 /* What only a trace of processes needs. */
 static bool make_process_parts(struct agent *agent)
 {
+	const struct symbolizer_opts symbolizer_opts = {.run_long = run_long, .arg = agent};
+
 	agent->files = file_table__new();
-	agent->symbolizer = symbolizer__new(NULL);
+	agent->symbolizer = symbolizer__new(&symbolizer_opts);
 	agent->unwinder = agent->files ? unwinder__new(agent->tracer, agent->files) : NULL;
 	if (!agent->files || !agent->symbolizer || !agent->unwinder) {
 		agent__say(agent, -1, "out of memory");
@@ -214,8 +226,6 @@ static bool make_parts(struct agent *agent)
 		.grouping = opts->grouping,
 		.wants_all = opts->verbosity > 0,
 		.per_process = opts->per_process,
-		.between_sites = opts->kernel ? NULL : agent__take_in_mappings,
-		.arg = agent,
 	};
 	struct cohorts_shared shared = tracer__cohorts_shared(agent->tracer);
 

@@ -476,8 +476,6 @@ static int resolve_sites(struct collector *collector, struct snapshot *snap)
 			      : frame_names__resolve(collector->names, snap, site, stack);
 		if (err)
 			return err;
-		if (collector->opts.between_sites)
-			collector->opts.between_sites(collector->opts.arg);
 	}
 	return 0;
 }

@@ -30,9 +30,6 @@ struct collector_opts {
 	enum snapshot_grouping grouping;
 	bool wants_all;   /* see snapshot.h */
 	bool per_process; /* sites of different processes stay apart */
-	/* Called between sites while they are named, which may take seconds; or NULL. */
-	void (*between_sites)(void *arg);
-	void *arg;
 };
 
 /* All the others are borrowed. Of the kernel's own memory (kernel not NULL) gc_watch and names may

@@ -236,10 +236,6 @@ static void take_in(struct agent *agent)
 	pythons__look(agent->pythons, agent->tracees);
 }
 
-/*
- * Naming the first stacks of an interpreter takes seconds: meanwhile files that are mapped get
- * their probes and tables, or the stacks in them would end there.
- */
 void agent__take_in_mappings(void *arg)
 {
 	struct agent *agent = arg;

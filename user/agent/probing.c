@@ -245,7 +245,8 @@ static void probe_mapped_file(struct agent *agent, const struct mapping *mapping
 	}
 	was_probed = !fstat(file->fd, &st) && find_probed(agent, &st);
 	n = probe_fd(agent, file->fd, file->path, mapped_prefix(agent), true, true);
-	if (n == -ENOSPC) {
+	/* One of these may be what is being named. */
+	if (n == -ENOSPC && !agent->is_reporting) {
 		agent__close_unused(agent);
 		n = probe_fd(agent, file->fd, file->path, mapped_prefix(agent), true, true);
 	}

@@ -250,16 +250,10 @@ static struct dwarf_cu *unit_index(struct dwarf_index *index, struct unit *unit)
 	return unit->cu;
 }
 
-/*
- * Units may overlap (folded code, or plain lies): the first one that knows a
- * function wins, else the last one with a line.
- */
-int dwarf_index__resolve(struct dwarf_index *index, struct str_pool *pool, uint64_t vaddr,
-			 struct sym_frame *frames, int max, struct dwarf_func *func)
+/* How many ranges begin at vaddr or before it. */
+static size_t count_before(const struct dwarf_index *index, uint64_t vaddr)
 {
 	size_t low = 0, high = index->range_cnt, mid;
-	struct dwarf_cu *cu;
-	int cnt = 0, found;
 
 	while (low < high) {
 		mid = low + (high - low) / 2;
@@ -268,6 +262,34 @@ int dwarf_index__resolve(struct dwarf_index *index, struct str_pool *pool, uint6
 		else
 			high = mid;
 	}
+	return low;
+}
+
+bool dwarf_index__is_ready(const struct dwarf_index *index, uint64_t vaddr)
+{
+	size_t low = count_before(index, vaddr);
+
+	for (int step = 0; low && step < MAX_STEPS_BACK; step++) {
+		const struct unit_range *range = &index->ranges[--low];
+		const struct unit *unit = &index->units[range->unit];
+
+		if (vaddr < range->end && !unit->cu && !unit->is_bad)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Units may overlap (folded code, or plain lies): the first one that knows a
+ * function wins, else the last one with a line.
+ */
+int dwarf_index__resolve(struct dwarf_index *index, struct str_pool *pool, uint64_t vaddr,
+			 struct sym_frame *frames, int max, struct dwarf_func *func)
+{
+	size_t low = count_before(index, vaddr);
+	struct dwarf_cu *cu;
+	int cnt = 0, found;
+
 	for (int step = 0; low && step < MAX_STEPS_BACK; step++) {
 		const struct unit_range *range = &index->ranges[--low];
 

@@ -2,6 +2,7 @@
 #ifndef UNFREED_SYM_DWARF_INDEX_H
 #define UNFREED_SYM_DWARF_INDEX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "sym/dwarf_cu.h"
@@ -30,6 +31,9 @@ void dwarf_index__free(struct dwarf_index *index);
 /* As dwarf_cu__resolve(). */
 int dwarf_index__resolve(struct dwarf_index *index, struct str_pool *pool, uint64_t vaddr,
 			 struct sym_frame *frames, int max, struct dwarf_func *func);
+
+/* Is everything parsed that a look-up of vaddr needs? */
+bool dwarf_index__is_ready(const struct dwarf_index *index, uint64_t vaddr);
 
 size_t dwarf_index__bytes(const struct dwarf_index *index);
 

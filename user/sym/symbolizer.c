@@ -59,6 +59,8 @@ struct symbolizer {
 	size_t limit_bytes;
 	uint64_t clock;
 	uint64_t foreign_crc_bytes; /* that may yet be read to compare what containers offer */
+	void (*run_long)(void *arg, void (*work)(void *work_arg), void *work_arg); /* NULL: none */
+	void *run_arg;
 };
 
 struct symbolizer *symbolizer__new(const struct symbolizer_opts *opts)
@@ -71,6 +73,8 @@ struct symbolizer *symbolizer__new(const struct symbolizer_opts *opts)
 	sym->limit_bytes =
 		opts && opts->cache_limit_bytes ? opts->cache_limit_bytes : DEFAULT_LIMIT_BYTES;
 	sym->foreign_crc_bytes = MAX_FOREIGN_CRC;
+	sym->run_long = opts ? opts->run_long : NULL;
+	sym->run_arg = opts ? opts->arg : NULL;
 	sym->debug_root = strdup(root);
 	sym->names = str_pool__new();
 	if (sym->debug_root && sym->names)
@@ -411,27 +415,53 @@ static void finish_function(struct symbolizer *sym, struct sym_module *mod, uint
 		frame->offset = shown_vaddr - hit.vaddr;
 }
 
+/* One look-up in the debug information. */
+struct dwarf_look_up {
+	struct symbolizer *sym;
+	struct sym_module *mod;
+	uint64_t vaddr;
+	struct sym_frame *frames;
+	int max, cnt;
+	struct dwarf_func func;
+};
+
+static void look_up(void *arg)
+{
+	struct dwarf_look_up *look = arg;
+	struct sym_module *mod = look->mod;
+
+	if (!mod->dwarf && !mod->has_no_debug)
+		load_dwarf(look->sym, mod);
+	if (mod->dwarf)
+		look->cnt = dwarf_index__resolve(mod->dwarf, look->sym->names, look->vaddr,
+						 look->frames, look->max, &look->func);
+}
+
+static bool is_long(const struct sym_module *mod, uint64_t vaddr)
+{
+	return mod->dwarf ? !dwarf_index__is_ready(mod->dwarf, vaddr) : !mod->has_no_debug;
+}
+
 int symbolizer__resolve(struct symbolizer *sym, struct sym_module *mod, uint64_t file_offset,
 			bool is_return_address, struct sym_frame *frames, int max)
 {
-	uint64_t back = is_return_address && file_offset > 0, vaddr;
-	struct dwarf_func func = {0};
+	uint64_t back = is_return_address && file_offset > 0;
+	struct dwarf_look_up look = {.sym = sym, .mod = mod, .frames = frames, .max = max};
 	size_t before = mod->dwarf ? dwarf_index__bytes(mod->dwarf) : 0;
-	int cnt = 0;
 
 	frames[0] = (struct sym_frame){.function = "", .file = ""};
 	/* Back first: a call may be the last instruction of its segment. */
-	if (!elf_layout__to_vaddr(&mod->layout, file_offset - back, &vaddr))
+	if (!elf_layout__to_vaddr(&mod->layout, file_offset - back, &look.vaddr))
 		return 1;
 	mod->used_at = ++sym->clock;
-	if (!mod->dwarf && !mod->has_no_debug)
-		load_dwarf(sym, mod);
-	if (mod->dwarf)
-		cnt = dwarf_index__resolve(mod->dwarf, sym->names, vaddr, frames, max, &func);
-	if (!cnt)
-		cnt = 1;
-	finish_function(sym, mod, vaddr, vaddr + back, &frames[cnt - 1], &func);
+	if (sym->run_long && is_long(mod, look.vaddr))
+		sym->run_long(sym->run_arg, look_up, &look);
+	else
+		look_up(&look);
+	if (!look.cnt)
+		look.cnt = 1;
+	finish_function(sym, mod, look.vaddr, look.vaddr + back, &frames[look.cnt - 1], &look.func);
 	if (mod->dwarf && dwarf_index__bytes(mod->dwarf) != before)
 		evict(sym);
-	return cnt;
+	return look.cnt;
 }

@@ -37,6 +37,13 @@ struct sym_frame {
 struct symbolizer_opts {
 	const char *debug_root;  /* directory of separate debug files; NULL: /usr/lib/debug */
 	size_t cache_limit_bytes; /* bound of parsed debug info kept at once (LRU); 0: 512 MiB */
+	/*
+	 * Runs work(work_arg) and returns when it is done: what may take seconds, as parsing the
+	 * debug information of an interpreter does, so that the caller can have it done by another
+	 * thread and see to other things meanwhile (but not to this symbolizer). NULL: at once.
+	 */
+	void (*run_long)(void *arg, void (*work)(void *work_arg), void *work_arg);
+	void *arg;
 };
 
 /* Returns NULL with errno on failure. opts may be NULL. */
