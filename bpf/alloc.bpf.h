@@ -130,7 +130,10 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 			stats_add(unknown_free_cnt, 1);
 		}
 	} else if (!size_is_wanted(call.size_bytes)) {
-		return false;
+		if (!cfg_mmap)
+			return false;
+		/* What it maps is the allocator's all the same. */
+		call.is_unwanted = 1;
 	}
 	if (replaced && replaced->has_old)
 		pending_call_abandon(replaced);
@@ -166,7 +169,7 @@ static __noinline int alloc_return(struct pt_regs *ctx)
 	if (!thread || !thread->depth)
 		return 0;
 	call = thread_pop_call(thread, PT_REGS_SP(ctx));
-	if (!call)
+	if (!call || call->is_unwanted)
 		return 0;
 	if (call->func == UF_POSIX_MEMALIGN) {
 		bool failed = (__u32)result;
@@ -224,8 +227,8 @@ int alloc_exit(struct pt_regs *ctx)
 	return 0;
 }
 
-SEC("uprobe")
-int free_entry(struct pt_regs *ctx)
+/* True if the return is of interest. */
+static __always_inline bool free_enter(struct pt_regs *ctx)
 {
 	struct uf_block_key key = {.address = PT_REGS_PARM1(ctx)};
 	struct pending_call *replaced = NULL;
@@ -234,14 +237,13 @@ int free_entry(struct pt_regs *ctx)
 	struct thread_state *thread;
 	bool nested = false;
 
-	refuse_private_stack(ctx, no_programs);
 	if (!key.address || !file_is_on(bpf_get_attach_cookie(ctx)))
-		return 0;
+		return false;
 	process = current_process();
 	if (!process)
-		return 0;
+		return false;
 	stats_add(event_cnt, 1);
-	thread = thread_state_get(false);
+	thread = thread_state_get(cfg_mmap);
 	if (thread && thread->depth)
 		nested = thread_call_is_nested(thread, ctx, &replaced);
 	if (replaced && replaced->has_old)
@@ -252,7 +254,43 @@ int free_entry(struct pt_regs *ctx)
 		site_remove_block(&block);
 	else if (!nested)
 		stats_add(unknown_free_cnt, 1);
+	return cfg_mmap && thread && !nested && thread_enter_free(thread, PT_REGS_SP(ctx));
+}
+
+static __always_inline void free_return(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_state_get(false);
+
+	if (thread)
+		thread_leave_free(thread, PT_REGS_SP(ctx));
+}
+
+SEC("uprobe")
+int free_entry(struct pt_regs *ctx)
+{
+	refuse_private_stack(ctx, no_programs);
+	free_enter(ctx);
 	return 0;
+}
+
+/* With --mmap: what is mapped inside free() is the allocator's. */
+SEC("uretprobe")
+int free_exit(struct pt_regs *ctx)
+{
+	refuse_private_stack(ctx, no_programs);
+	free_return(ctx);
+	return 0;
+}
+
+SEC("uprobe")
+int free_session(struct pt_regs *ctx)
+{
+	refuse_private_stack(ctx, no_session_programs);
+	if (bpf_get_func_ip(ctx) != PT_REGS_IP(ctx)) {
+		free_return(ctx);
+		return 0;
+	}
+	return !free_enter(ctx);
 }
 
 #endif

@@ -40,7 +40,8 @@ struct pending_call {
 	__u32 func;  /* enum uf_func */
 	__u16 level; /* signal level that it was made at */
 	__u16 has_old;
-	__u32 is_suspect; /* a handler that ended may have left it by siglongjmp */
+	__u16 is_suspect; /* a handler that ended may have left it by siglongjmp */
+	__u16 is_unwanted; /* its size is not: it only shows what is done inside */
 };
 
 struct thread_state {
@@ -63,6 +64,12 @@ struct thread_state {
 	uf_image_id fault_image;
 	__u64 fault_address;
 	struct uf_block fault_pool;
+	/* --mmap: a free() that has not returned, by its sp; 0: none. */
+	__u64 free_sp;
+	/* What the system call that runs found at its entry (bpf/region.bpf.h). */
+	__u64 brk_before;
+	__u32 remaps_anonymous;
+	__u32 pad2;
 };
 
 /* Inserted by a thread's first call; gone with the task. */
@@ -128,21 +135,13 @@ __noinline int pending_call_abandon(struct pending_call *call)
 }
 
 /*
- * Is the call whose return address lies in slot still on the stack of a call
- * entered at sp? True if a walk meets it; if the walk cannot tell, true if the
- * slot still holds the return probe's trampoline.
+ * Does the walk that has begun meet the call whose return address lies in slot? If it cannot tell,
+ * true if the slot still holds the return probe's trampoline.
  */
-__noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp, __u64 slot)
+static __always_inline int walk_meets_call(struct walk *walk, __u64 slot)
 {
-	struct walk *walk;
 	__u64 value = 0;
 
-	if (!thread)
-		return 0;
-	walk = &thread->walk;
-	if (bpf_probe_read_user(&value, sizeof(value), (void *)sp))
-		return 0;
-	walk_begin(walk, value, sp + RETURN_SP_DELTA, fp);
 	for (int i = 0; cfg_stack_mode != UF_STACK_FP && i < UF_MAX_FRAMES; i++) {
 		int end = unwind_step(walk);
 
@@ -156,6 +155,26 @@ __noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp,
 	if (bpf_probe_read_user(&value, sizeof(value), (void *)slot))
 		return 0;
 	return value == walk->trampoline;
+}
+
+/* Is the call whose return address lies in slot still on the stack of a call entered at sp? */
+__noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp, __u64 slot)
+{
+	__u64 pc = 0;
+
+	if (!thread || bpf_probe_read_user(&pc, sizeof(pc), (void *)sp))
+		return 0;
+	walk_begin(&thread->walk, pc, sp + RETURN_SP_DELTA, fp);
+	return walk_meets_call(&thread->walk, slot);
+}
+
+/* Likewise, of a thread that is in a system call. */
+__noinline int call_is_below(struct thread_state *thread, __u64 pc, __u64 sp, __u64 fp, __u64 slot)
+{
+	if (!thread)
+		return 0;
+	walk_begin(&thread->walk, pc, sp, fp);
+	return walk_meets_call(&thread->walk, slot);
 }
 
 /*
@@ -201,6 +220,48 @@ static __always_inline bool thread_call_is_nested(struct thread_state *thread, s
 	}
 	thread->level = 0;
 	return false;
+}
+
+/*
+ * Is the thread, in a system call with these registers, inside a probed allocator function? (In a
+ * handler that interrupted free() it is taken to be.)
+ */
+static __always_inline bool thread_is_in_allocator(struct thread_state *thread,
+						   const struct pt_regs *regs)
+{
+	__u64 sp = PT_REGS_SP(regs);
+	struct pending_call *top;
+
+	if (thread->free_sp && sp <= thread->free_sp &&
+	    on_alternate_stack(sp) == on_alternate_stack(thread->free_sp))
+		return true;
+	if (!thread->depth)
+		return false;
+	top = thread_call(thread, thread->depth - 1);
+	if (top->level != thread->level && !handler_has_ended(thread))
+		return false;
+	if (sp > top->sp)
+		return false;
+	if (top->level == thread->level && !top->is_suspect)
+		return true;
+	thread->walk.image = top->image;
+	return call_is_below(thread, PT_REGS_IP(regs), sp, PT_REGS_FP(regs), top->sp);
+}
+
+/* free() is entered with sp. False: inside another one. */
+static __always_inline bool thread_enter_free(struct thread_state *thread, __u64 sp)
+{
+	if (thread->free_sp && sp < thread->free_sp &&
+	    on_alternate_stack(sp) == on_alternate_stack(thread->free_sp))
+		return false;
+	thread->free_sp = sp;
+	return true;
+}
+
+static __always_inline void thread_leave_free(struct thread_state *thread, __u64 sp)
+{
+	if (thread->free_sp + RETURN_SP_DELTA == sp)
+		thread->free_sp = 0;
 }
 
 /* The new outermost call of the current level. */

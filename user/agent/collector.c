@@ -191,6 +191,18 @@ static uint64_t site_id(struct collector *collector, const struct uf_site *from,
 	return site_id__add(id, from->kind);
 }
 
+static enum snapshot_site_kind kind_of(const struct uf_site *site)
+{
+	switch (site->kind) {
+	case UF_SITE_PYMALLOC:
+		return SITE_PYMALLOC;
+	case UF_SITE_MMAP:
+		return SITE_MMAP;
+	default:
+		return SITE_MALLOC;
+	}
+}
+
 static int add_sites(struct collector *collector, struct snapshot *snap, uint64_t now)
 {
 	struct cohort_age ages[UF_MAX_COHORTS];
@@ -212,7 +224,7 @@ static int add_sites(struct collector *collector, struct snapshot *snap, uint64_
 		site = snapshot__add_site(snap);
 		if (!site)
 			return -ENOMEM;
-		site->kind = from->kind == UF_SITE_PYMALLOC ? SITE_PYMALLOC : SITE_MALLOC;
+		site->kind = kind_of(from);
 		site->id = site_id(collector, from, tracee->exe);
 		site->pid = tracee->pid;
 		site->comm = snapshot__strdup(snap, tracee->comm);
@@ -318,6 +330,14 @@ static int add_losses(const struct collector *collector, struct snapshot *snap)
 				  mapping_log__lost_cnt(collector->names->mappings));
 }
 
+static void add_gone(struct snapshot_totals *totals, uint64_t bytes, uint64_t cnt)
+{
+	totals->alloc_bytes += bytes;
+	totals->alloc_count += cnt;
+	totals->free_bytes += bytes;
+	totals->free_count += cnt;
+}
+
 /* What was allocated and freed at sites that are gone. */
 static void add_retired(const struct collector *collector, struct snapshot *snap)
 {
@@ -325,14 +345,35 @@ static void add_retired(const struct collector *collector, struct snapshot *snap
 	     tracee = tracee->next) {
 		if (tracee->is_dropped)
 			continue;
-		snap->totals.alloc_bytes += tracee->retired_bytes;
-		snap->totals.alloc_count += tracee->retired_cnt;
-		snap->totals.free_bytes += tracee->retired_bytes;
-		snap->totals.free_count += tracee->retired_cnt;
-		snap->pools.alloc_bytes += tracee->retired_pool_bytes;
-		snap->pools.alloc_count += tracee->retired_pool_cnt;
-		snap->pools.free_bytes += tracee->retired_pool_bytes;
-		snap->pools.free_count += tracee->retired_pool_cnt;
+		for (int kind = 0; kind < UF_SITE_KIND_CNT; kind++)
+			add_gone(&snap->totals, tracee->retired_bytes[kind],
+				 tracee->retired_cnt[kind]);
+		add_gone(&snap->pools, tracee->retired_bytes[UF_SITE_PYMALLOC],
+			 tracee->retired_cnt[UF_SITE_PYMALLOC]);
+		add_gone(&snap->regions, tracee->retired_bytes[UF_SITE_MMAP],
+			 tracee->retired_cnt[UF_SITE_MMAP]);
+	}
+}
+
+/*
+ * The allocator's own frames are not part of a stack, and the C library's around a system call are
+ * as little worth showing: the first frame is their caller.
+ */
+static void skip_system_call(struct snapshot_site *site)
+{
+	static const char *const names[] = {
+		"mmap", "mmap64", "__mmap", "__mmap64", "__GI___mmap64", "mremap", "__mremap",
+		"__GI___mremap", "brk", "__brk", "__GI___brk", "sbrk", "__sbrk", "__GI___sbrk",
+		"syscall", "__syscall_cp_asm",
+	};
+	bool is_known = true;
+
+	while (is_known && site->frame_cnt > 1) {
+		is_known = false;
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			is_known |= !strcmp(site->frames[0].function, names[i]);
+		site->frames += is_known;
+		site->frame_cnt -= is_known;
 	}
 }
 
@@ -355,6 +396,8 @@ static int resolve_sites(struct collector *collector, struct snapshot *snap)
 		err = frame_names__resolve(collector->names, snap, site, stack);
 		if (err)
 			return err;
+		if (site->kind == SITE_MMAP)
+			skip_system_call(site);
 	}
 	return 0;
 }

@@ -37,6 +37,7 @@ struct agent {
 	struct gc_watch *gc_watch;
 	struct pythons *pythons;
 	struct pools *pools;
+	struct regions *regions;  /* NULL without --mmap */
 	struct frame_names names;
 	struct tracer *tracer;
 	struct tracees *tracees;

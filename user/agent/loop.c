@@ -16,6 +16,7 @@
 #include "agent/internal.h"
 #include "agent/pools.h"
 #include "agent/pythons.h"
+#include "agent/regions.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
@@ -38,14 +39,10 @@ static void retire_site(void *arg, const struct uf_site *site)
 {
 	struct tracee *tracee = tracees__find(arg, site->image);
 
-	if (!tracee)
+	if (!tracee || site->kind >= UF_SITE_KIND_CNT)
 		return;
-	tracee->retired_bytes += site->alloc_bytes;
-	tracee->retired_cnt += site->alloc_cnt;
-	if (site->kind != UF_SITE_PYMALLOC)
-		return;
-	tracee->retired_pool_bytes += site->alloc_bytes;
-	tracee->retired_pool_cnt += site->alloc_cnt;
+	tracee->retired_bytes[site->kind] += site->alloc_bytes;
+	tracee->retired_cnt[site->kind] += site->alloc_cnt;
 }
 
 static void reclaim(struct agent *agent);
@@ -117,6 +114,8 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 	switch (event->type) {
 	case UF_EVENT_EXEC:
 		drop(tracees__find(agent->tracees, event->old_image));
+		if (agent->regions)
+			regions__forget(agent->regions, event->old_image);
 		/* fallthrough */
 	case UF_EVENT_FORK:
 		if (event->image && !is_wanted(agent, event)) {
@@ -130,12 +129,16 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 		parent = tracees__find(agent->tracees, event->old_image);
 		if (parent && !tracee->began_in_trace)
 			tracee__inherit(tracee, parent);
+		if (agent->regions && event->type == UF_EVENT_FORK && !agent->opts->whole_host)
+			regions__fork(agent->regions, event->old_image, event->image, event->tgid);
 		/* Forked while the host was being listed, by a process not yet added. */
 		if (!mapping_log__knows(agent->mappings, event->tgid))
 			agent__watch(agent, event->tgid);
 		break;
 	case UF_EVENT_EXIT:
 		tracee = tracees__find(agent->tracees, event->image);
+		if (agent->regions)
+			regions__forget(agent->regions, event->image);
 		if (!tracee)
 			break;
 		tracee->has_ended = true;
@@ -160,11 +163,20 @@ static void handle_code(void *arg, const struct uf_python_code *code)
 	pythons__add_code(agent->pythons, code);
 }
 
+static void handle_region(void *arg, const struct uf_region_event *event)
+{
+	struct agent *agent = arg;
+
+	if (agent->regions)
+		regions__handle(agent->regions, event);
+}
+
 static void take_in(struct agent *agent)
 {
 	mapping_log__drain(agent->mappings);
 	agent__list_again_if_lost(agent);
-	tracer__poll_events(agent->tracer, handle_process_event, handle_code, agent);
+	tracer__poll_events(agent->tracer, handle_process_event, handle_code,
+			    handle_region, agent);
 	pythons__look(agent->pythons, agent->tracees);
 }
 
@@ -231,6 +243,8 @@ static void reclaim(struct agent *agent)
 				continue;
 			pythons__forget(agent->pythons, tracee->image);
 			pools__forget(agent->pools, tracee->image);
+			if (agent->regions)
+				regions__forget(agent->regions, tracee->image);
 			tracees__remove(agent->tracees, tracee->image);
 			if (!tracees__find_pid(agent->tracees, pid))
 				mapping_log__forget(agent->mappings, pid);
@@ -251,6 +265,8 @@ static int add_losses(const struct agent *agent, struct snapshot *snap)
 		err = snapshot__add_loss(snap, "ended_unidentified",
 					 "processes that ended before it was known whether they are "
 					 "targets", agent->unidentified_cnt);
+	if (!err && agent->regions)
+		err = regions__add_losses(agent->regions, snap);
 	if (err)
 		errno = -err;
 	return err;
@@ -263,6 +279,8 @@ static void report(struct agent *agent, bool is_last)
 
 	look_for_lost_exits(agent);
 	take_in(agent);
+	if (agent->regions)
+		regions__check(agent->regions);
 	if (pools__look(agent->pools))
 		agent__say(agent, 0, "small objects of a Python are not traced from here on: the "
 			   "function that opens pools is not where it was thought to be");
@@ -444,7 +462,7 @@ int agent__run(struct agent *agent)
 		report(agent, true);
 	if (agent->launch.pid)
 		code = end_command(agent);
-	if (agent->error || (!code && !tracer__file_cnt(agent->tracer)))
+	if (agent->error || (!code && !tracer__file_cnt(agent->tracer) && !agent->opts->mmap))
 		code = EXIT_FAILED;
 	return code;
 }

@@ -41,27 +41,12 @@ void pools__free(struct pools *pools)
 	free(pools);
 }
 
-/* As the probes do it (bpf/site.bpf.h: site_remove_block, site_cohort). */
 static void debit(const struct pools *pools, const struct uf_pool *pool, uint64_t tenant,
 		  uint32_t epoch)
 {
 	struct cohorts_shared shared = tracer__cohorts_shared(pools->tracer);
-	uint32_t site_i = UF_POOL_SITE(tenant), age = *shared.current_epoch - epoch;
-	struct uf_cohort *cohort;
-	struct uf_site *site;
-	uint32_t slot;
 
-	if (site_i >= shared.max_sites)
-		return;
-	site = &shared.sites[site_i];
-	slot = age < UF_EPOCH_RING - UF_EPOCH_RING_GUARD
-		       ? shared.epoch_cohort[epoch % UF_EPOCH_RING]
-		       : *shared.oldest_cohort;
-	cohort = &site->cohorts[slot % UF_MAX_COHORTS];
-	__atomic_fetch_sub(&cohort->live_bytes, pool->bytes, __ATOMIC_RELAXED);
-	__atomic_fetch_sub(&cohort->live_cnt, 1, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&site->free_bytes, pool->bytes, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&site->free_cnt, 1, __ATOMIC_RELAXED);
+	cohorts_shared__free(&shared, UF_POOL_SITE(tenant), epoch, pool->bytes, 1);
 }
 
 /* Takes the pool from that tenant, if it still is its. */

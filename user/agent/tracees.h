@@ -33,8 +33,8 @@ struct tracee {
 	bool has_allocator;  /* a file with probes is mapped */
 	bool has_ended;      /* by exit: reported once more */
 	bool is_dropped;     /* by exec, or reported after its end: to be reclaimed */
-	uint64_t retired_bytes, retired_cnt; /* allocated and freed at sites that made room */
-	uint64_t retired_pool_bytes, retired_pool_cnt; /* of those, Python's pools */
+	/* Allocated and freed at sites that made room; by their kind. */
+	uint64_t retired_bytes[UF_SITE_KIND_CNT], retired_cnt[UF_SITE_KIND_CNT];
 	int exit_code;       /* as wait(2) has it */
 	struct tracee *next, *previous;
 	struct tracee *next_by_image, *next_by_pid; /* in their hash buckets */

@@ -35,6 +35,8 @@ struct tracer_opts {
 	uint32_t pid_cnt;
 	enum attach_mode attach;
 	enum uf_stack_mode stack_mode;
+	bool mmap;            /* tracer__attach_regions will be called */
+	uint64_t huge_page_bytes; /* of a MAP_HUGETLB without a size; 0: the usual */
 	bool debug;           /* libbpf's messages to stderr */
 };
 
@@ -76,8 +78,10 @@ typedef void (*tracer_event_fn)(void *arg, const struct uf_event *event);
 int tracer__events_fd(const struct tracer *tracer);
 /* A code object that a stack had for the first time, among them. */
 typedef void (*tracer_code_fn)(void *arg, const struct uf_python_code *code);
+/* What became of mapped memory, among them. */
+typedef void (*tracer_region_fn)(void *arg, const struct uf_region_event *event);
 int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_fn code_fn,
-			void *arg);
+			tracer_region_fn region_fn, void *arg);
 
 /* Watches for freed code objects: the function at a file offset, in all targets. 0 or -errno. */
 int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset);
@@ -136,6 +140,19 @@ int tracer__free_pools(struct tracer *tracer, const bool *is_idle, uint32_t cnt,
 		       void *arg);
 /* Has the probe in a file given up? Then it is taken out; true once for each. */
 bool tracer__pools_failed(struct tracer *tracer);
+
+/* ---- for agent/regions.c ---- */
+
+/*
+ * Watches mmap, munmap, mremap and brk of all targets; before any is added. 0 or -errno.
+ */
+int tracer__attach_regions(struct tracer *tracer);
+/* Calls that the kernel left our programs out of, so far. */
+uint64_t tracer__missed_region_cnt(const struct tracer *tracer);
+/* Were events of mapped memory lost since it was last asked? */
+bool tracer__regions_are_lost(struct tracer *tracer);
+/* The site of an image with the kind and the stack of another's: its index, or -ENOSPC. */
+int64_t tracer__copy_site(struct tracer *tracer, uint32_t site, uf_image_id image);
 
 /* ---- for agent/unwinder.c: unwind tables in the kernel ---- */
 

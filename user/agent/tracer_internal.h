@@ -10,7 +10,7 @@
 #include "unfreed.skel.h"
 
 /* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
- * tracer_pools.c (Python's pools) and tracer_reclaim.c (what the dead leave behind). */
+ * tracer_pools.c (Python's pools), tracer_regions.c (mapped memory) and tracer_reclaim.c (what the dead leave behind). */
 
 /* The probes of one file; the descriptors in the order of attachment. */
 struct probed_file {
@@ -27,6 +27,7 @@ struct tracer {
 	struct ring_buffer *events;
 	tracer_event_fn event_fn; /* during tracer__poll_events */
 	tracer_code_fn code_fn;
+	tracer_region_fn region_fn;
 	void *event_arg;
 	struct uf_site *sites;
 	struct uf_stack *stacks;
@@ -40,6 +41,7 @@ struct tracer {
 	uint32_t new_pool_cnt;
 	/* NULL until needed: programs for Python's pools over the same maps. */
 	struct unfreed_bpf *pool_skel, *fault_skel;
+	struct unfreed_bpf *region_skel; /* NULL without --mmap: likewise */
 	struct uf_pool *pools;
 	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;
@@ -56,6 +58,15 @@ int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
 			  const struct bpf_program *prog, bool is_return, int fd,
 			  const struct uprobe_places *in_file);
+/*
+ * Programs cannot be added to a loaded object, and those that not everybody wants would cost a good
+ * part more to load: so they are loaded by themselves. All are off; NULL with errno.
+ */
+struct unfreed_bpf *tracer__open_again(void);
+/* Loads the programs that are marked, over the same maps. Frees skel on failure. 0 or -errno. */
+int tracer__load_marked(struct tracer *tracer, struct unfreed_bpf *skel);
+/* Gives the site's place back, once no probe can reach it. */
+void tracer__clear_site(struct tracer *tracer, uint32_t i);
 /* Takes the probes of a file out. */
 void tracer__detach(struct probed_file *file);
 

@@ -67,8 +67,7 @@ static int share_maps(struct bpf_object *from, struct bpf_object *to)
 	return err;
 }
 
-/* Loads the programs that are marked, over the same maps. Frees skel on failure. 0 or -errno. */
-static int load_marked(struct tracer *tracer, struct unfreed_bpf *skel)
+int tracer__load_marked(struct tracer *tracer, struct unfreed_bpf *skel)
 {
 	int err = share_maps(tracer->skel->obj, skel->obj);
 
@@ -79,11 +78,7 @@ static int load_marked(struct tracer *tracer, struct unfreed_bpf *skel)
 	return err;
 }
 
-/*
- * Programs cannot be added to a loaded object, and these would cost everybody who traces no
- * Python a good part more to load: so they are loaded by themselves. NULL with errno.
- */
-static struct unfreed_bpf *open_again(void)
+struct unfreed_bpf *tracer__open_again(void)
 {
 	struct unfreed_bpf *skel = unfreed_bpf__open();
 	struct bpf_program *program;
@@ -107,7 +102,7 @@ int tracer__load_pools(struct tracer *tracer)
 
 	if (tracer->pool_skel)
 		return 0;
-	skel = open_again();
+	skel = tracer__open_again();
 	if (!skel)
 		return -errno;
 	program = new_pool_program(tracer, skel);
@@ -115,7 +110,7 @@ int tracer__load_pools(struct tracer *tracer)
 	tracer__set_attach_type(program, tracer->mode, tracer->mode == ATTACH_SESSION);
 	bpf_program__set_autoload(skel->progs.pools_at_exit, true);
 	tracer__set_attach_type(skel->progs.pools_at_exit, tracer->mode, false);
-	err = load_marked(tracer, skel);
+	err = tracer__load_marked(tracer, skel);
 	if (!err)
 		tracer->pool_skel = skel;
 	return err;
@@ -160,11 +155,11 @@ int tracer__attach_pool_fault(struct tracer *tracer)
 
 	if (tracer->fault_skel)
 		return 0;
-	skel = open_again();
+	skel = tracer__open_again();
 	if (!skel)
 		return -errno;
 	bpf_program__set_autoload(skel->progs.pool_fault, true);
-	err = load_marked(tracer, skel);
+	err = tracer__load_marked(tracer, skel);
 	if (err)
 		return err;
 	skel->links.pool_fault = bpf_program__attach(skel->progs.pool_fault);

@@ -240,12 +240,17 @@ static void put_pids(struct json *json, const struct snapshot_site *site)
 
 static void put_site(struct json *json, const struct snapshot_site *site)
 {
+	static const char *const kinds[] = {
+		[SITE_MALLOC] = "malloc",
+		[SITE_PYMALLOC] = "pymalloc",
+		[SITE_MMAP] = "mmap",
+	};
 	char id[17];
 
 	snprintf(id, sizeof(id), "%016" PRIx64, site->id);
 	begin(json, NULL, '{');
 	put_string(json, "id", id);
-	put_string(json, "kind", site->kind == SITE_PYMALLOC ? "pymalloc" : "malloc");
+	put_string(json, "kind", kinds[site->kind]);
 	put_uint_or_null(json, "pid", site->pid, site->pid_cnt <= 1);
 	put_pids(json, site);
 	put_string(json, "comm", site->comm);
@@ -281,6 +286,7 @@ int render_json(const struct snapshot *snap, FILE *out)
 	put_targets(&json, snap);
 	put_totals(&json, "totals", &snap->totals);
 	put_totals(&json, "pymalloc_totals", &snap->pools);
+	put_totals(&json, "mmap_totals", &snap->regions);
 	put_coverage(&json, snap);
 	begin(&json, "sites", '[');
 	for (uint32_t i = 0; i < snap->site_cnt; i++)

@@ -11,6 +11,7 @@
  *	      0.3ms), 2: 1 in 2.5ms (longest 2.5ms)     (python targets only, in one line)
  *	live       1.2 MiB in 1,009 blocks at 2 sites
  *	           of these 48.0 KiB in 3 pools of Python's small objects at 1 site
+ *	           of these 1.0 MiB in 5 regions mapped by the program at 1 site
  *	allocated  2.4 MiB in 2,018 blocks since the start, freed 1.2 MiB in 1,009 blocks
  *	events     3,027; 12 frees of older blocks
  *
@@ -51,11 +52,6 @@
 static const char *plural(uint64_t count)
 {
 	return count == 1 ? "" : "s";
-}
-
-static void put_blocks(FILE *out, uint64_t bytes, uint64_t count)
-{
-	fprintf(out, "%s in %s block%s", BYTES(bytes), COUNT(count), plural(count));
 }
 
 static void put_pause(FILE *out, double seconds)
@@ -107,9 +103,26 @@ static void put_python(FILE *out, const struct snapshot_python *python)
 	putc('\n', out);
 }
 
-static void put_pools(FILE *out, uint64_t bytes, uint64_t count)
+/* "48.0 KiB in 3 pools" */
+static void put_units(FILE *out, uint64_t bytes, uint64_t count, enum snapshot_site_kind kind)
 {
-	fprintf(out, "%s in %s pool%s", BYTES(bytes), COUNT(count), plural(count));
+	static const char *const units[] = {
+		[SITE_MALLOC] = "block",
+		[SITE_PYMALLOC] = "pool",
+		[SITE_MMAP] = "region",
+	};
+
+	fprintf(out, "%s in %s %s%s", BYTES(bytes), COUNT(count), units[kind], plural(count));
+}
+
+static void put_part(FILE *out, const struct snapshot_totals *part, enum snapshot_site_kind kind,
+		     const char *what)
+{
+	if (!part->live_count)
+		return;
+	fputs("           of these ", out);
+	put_units(out, part->live_bytes, part->live_count, kind);
+	fprintf(out, " %s at %s site%s\n", what, COUNT(part->sites), plural(part->sites));
 }
 
 /* " in container web of pod shop/web-1", " of nginx.service" */
@@ -204,19 +217,15 @@ static void put_totals(FILE *out, const struct snapshot *snap)
 	const struct snapshot_totals *totals = &snap->totals;
 
 	fputs("live       ", out);
-	put_blocks(out, totals->live_bytes, totals->live_count);
+	put_units(out, totals->live_bytes, totals->live_count, SITE_MALLOC);
 	put_age_filter(out, snap);
 	fprintf(out, " at %s site%s\n", COUNT(totals->sites), plural(totals->sites));
-	if (snap->pools.live_count) {
-		fputs("           of these ", out);
-		put_pools(out, snap->pools.live_bytes, snap->pools.live_count);
-		fprintf(out, " of Python's small objects at %s site%s\n",
-			COUNT(snap->pools.sites), plural(snap->pools.sites));
-	}
+	put_part(out, &snap->pools, SITE_PYMALLOC, "of Python's small objects");
+	put_part(out, &snap->regions, SITE_MMAP, "mapped by the program");
 	fputs("allocated  ", out);
-	put_blocks(out, totals->alloc_bytes, totals->alloc_count);
+	put_units(out, totals->alloc_bytes, totals->alloc_count, SITE_MALLOC);
 	fputs(" since the start, freed ", out);
-	put_blocks(out, totals->free_bytes, totals->free_count);
+	put_units(out, totals->free_bytes, totals->free_count, SITE_MALLOC);
 	putc('\n', out);
 	put_events(out, snap);
 }
@@ -387,16 +396,18 @@ static void put_verdict(FILE *out, const struct snapshot_site *site)
 
 static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
 {
+	static const char *const marks[] = {
+		[SITE_MALLOC] = "",
+		[SITE_PYMALLOC] = " [pymalloc]",
+		[SITE_MMAP] = " [mmap]",
+	};
 	const struct snapshot_site *site = &snap->sites[index];
 	const struct application app = application__find(site);
 
 	fprintf(out, "\n%2" PRIu32 ". ", index + 1);
-	if (site->kind == SITE_PYMALLOC)
-		put_pools(out, site->live_bytes, site->live_count);
-	else
-		put_blocks(out, site->live_bytes, site->live_count);
+	put_units(out, site->live_bytes, site->live_count, site->kind);
 	fprintf(out, " (%s)%s  ", human__share(site->live_bytes, snap->totals.live_bytes).text,
-		site->kind == SITE_PYMALLOC ? " [pymalloc]" : "");
+		marks[site->kind]);
 	if (site->pid_cnt > 1)
 		fprintf(out, "%s processes ", COUNT(site->pid_cnt));
 	else
@@ -443,7 +454,7 @@ static void put_rest(FILE *out, const struct snapshot *snap)
 	}
 	sites = totals->sites - snap->site_cnt;
 	fprintf(out, "\nand %s more site%s (--top shows more): ", COUNT(sites), plural(sites));
-	put_blocks(out, bytes, count);
+	put_units(out, bytes, count, SITE_MALLOC);
 	putc('\n', out);
 }
 

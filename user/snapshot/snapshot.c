@@ -170,10 +170,13 @@ void snapshot__sum(struct snapshot *snap)
 {
 	snap->totals = (struct snapshot_totals){ 0 };
 	snap->pools = (struct snapshot_totals){ 0 };
+	snap->regions = (struct snapshot_totals){ 0 };
 	for (uint32_t i = 0; i < snap->site_cnt; i++) {
 		add_to_totals(&snap->totals, &snap->sites[i]);
 		if (snap->sites[i].kind == SITE_PYMALLOC)
 			add_to_totals(&snap->pools, &snap->sites[i]);
+		else if (snap->sites[i].kind == SITE_MMAP)
+			add_to_totals(&snap->regions, &snap->sites[i]);
 	}
 }
 

@@ -21,6 +21,7 @@ enum snapshot_frame_kind { FRAME_NATIVE, FRAME_PYTHON, FRAME_KERNEL };
 enum snapshot_site_kind {
 	SITE_MALLOC,   /* blocks of the allocator's functions */
 	SITE_PYMALLOC, /* CPython's pools of small objects */
+	SITE_MMAP,     /* regions that the program has mapped itself */
 };
 
 /* Strings are never NULL: unknown is "". */
@@ -139,6 +140,7 @@ struct snapshot {
 	uint32_t site_cnt;    /* sites still listed */
 	struct snapshot_totals totals;
 	struct snapshot_totals pools; /* the part of totals that sites of kind SITE_PYMALLOC have */
+	struct snapshot_totals regions; /* and those of kind SITE_MMAP */
 	struct snapshot_loss *losses;
 	uint32_t loss_cnt;
 	struct snapshot_cost cost;
