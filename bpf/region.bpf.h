@@ -318,17 +318,20 @@ static __noinline int mremap_return(struct pt_regs *regs, __u64 result)
 	struct uf_process *process = current_process();
 	struct thread_state *thread = thread_state_get(false);
 	uf_image_id image;
+	bool anonymous;
 
 	if (!process || !thread)
 		return 0;
 	image = process->image;
+	anonymous = thread->remaps_anonymous;
+	thread->remaps_anonymous = 0;
 	region_tell(image, is_error(result) ? UF_REGION_RESTORED : UF_REGION_SETTLED, 0, 0);
 	if (is_error(result)) {
 		if (flags & MREMAP_FIXED)
 			region_tell(image, UF_REGION_DOUBTED, 0, 0);
 		return 0;
 	}
-	if (thread->remaps_anonymous && is_counted(regs, bytes) &&
+	if (anonymous && is_counted(regs, bytes) &&
 	    region_map(regs, image, result, bytes, flags & MREMAP_FIXED))
 		return 0;
 	if (flags & MREMAP_FIXED)

@@ -363,8 +363,8 @@ static void skip_system_call(struct snapshot_site *site)
 {
 	static const char *const names[] = {
 		"mmap", "mmap64", "__mmap", "__mmap64", "__GI___mmap64", "mremap", "__mremap",
-		"__GI___mremap", "brk", "__brk", "__GI___brk", "sbrk", "__sbrk", "__GI___sbrk",
-		"syscall", "__syscall_cp_asm",
+		"__GI___mremap", "brk", "__brk", "__brk_call", "__GI___brk", "sbrk", "__sbrk",
+		"__GI___sbrk", "syscall", "__syscall_cp_asm",
 	};
 	bool is_known = true;
 
