@@ -26,13 +26,18 @@ MODES = ("session", "multi", "perf")
 STACKS = ("auto", "fp")
 
 # name: options of the tool, the victim's arguments when traced by -p and the gates that it passes
-# meanwhile, and its arguments when launched, to run through.
+# meanwhile, and its arguments when launched, to run through (None: it is not).
 VICTIMS = {
     "sites": ([], [], ["DONE leaks"], []),
     "reallocs": ([], [], ["DONE reallocs"], []),
     "threads": ([], [], ["DONE dying", "DONE freeing", "DONE race"], []),
     "forks": (["--follow", "--per-process"], ["fork"], ["DONE shared", "DONE fork", "DONE parent", "DONE child"],
               ["serial"]),
+    # "plain": without what old kernels have not. Not launched: what the dynamic linker maps has
+    # stacks that end at its entry, without CFI.
+    "regions": (["--mmap"], ["plain"], ["DONE whole", "DONE over", "DONE remap", "DONE break",
+                                        "DONE fail", "DONE malloc", "DONE own", "DONE threads"],
+                None),
 }
 
 UNAVAILABLE = "this kernel cannot attach like that"
@@ -97,7 +102,8 @@ def cases(modes):
     """All of them. By frame pointers only the first victim: the others count the same."""
     for mode, stack, how in itertools.product(modes, STACKS, ("-p", "--")):
         for victim in VICTIMS if stack == "auto" else ["sites"]:
-            yield Case(mode, stack, how, victim)
+            if how == "-p" or VICTIMS[victim][3] is not None:
+                yield Case(mode, stack, how, victim)
 
 
 def set_timeout(seconds):

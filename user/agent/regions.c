@@ -147,6 +147,7 @@ static void map(struct regions *regions, struct region_set *set,
 		regions->no_memory_cnt++;
 		cohorts_shared__free(&regions->shared, event->site, event->epoch, event->bytes, 1);
 	} else if (gone && !event->is_fixed) {
+		/* Of what was copied for a child, MADV_DONTFORK may have left a part out. */
 		regions->missed_unmap_cnt++;
 	}
 }

@@ -220,7 +220,7 @@ static struct piece *piece__count(struct region_set *set, struct piece *piece, v
 {
 	uint64_t *bytes = arg;
 
-	*bytes += piece->end - piece->start;
+	*bytes += piece->region->is_copied ? 0 : piece->end - piece->start;
 	return piece__goes(set, piece, NULL);
 }
 
@@ -447,6 +447,7 @@ static struct region *copy_of(struct copying *copying, struct region *region)
 	}
 	region->copy->site = (uint32_t)site;
 	region->copy->epoch = region->epoch;
+	region->copy->is_copied = true;
 	return region->copy;
 }
 

@@ -23,6 +23,7 @@
 struct region {
 	uint32_t site, epoch; /* the caller's */
 	uint64_t bytes;       /* still mapped, those that are taken included */
+	bool is_copied;       /* from another set */
 	struct region *copy;  /* while a set is copied */
 };
 
@@ -35,7 +36,10 @@ struct region_set *region_set__new(region_gone_fn fn, void *arg);
 /* Takes NULL. Tells nobody. */
 void region_set__free(struct region_set *set);
 
-/* A new region in place of all that was there. Bytes that had to go; -ENOMEM: nothing was mapped. */
+/*
+ * A new region in place of all that was there. Bytes that had to go, without those of copied
+ * regions; -ENOMEM: nothing was mapped.
+ */
 int64_t region_set__map(struct region_set *set, uint64_t start, uint64_t bytes, uint32_t site,
 			uint32_t epoch);
 /* Goes at once. 0 or -ENOMEM: the memory that a hole takes; then more went than should. */
