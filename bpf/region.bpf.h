@@ -361,19 +361,51 @@ static __always_inline bool is_compat(void)
 #endif
 }
 
+static __always_inline void look_at_entry(struct pt_regs *regs, long number)
+{
+	switch (number) {
+	case NR_MUNMAP:
+		munmap_enter(regs);
+		break;
+	case NR_BRK:
+		brk_enter(regs);
+		break;
+	case NR_MREMAP:
+		mremap_enter(regs);
+		break;
+	}
+}
+
+static __always_inline void look_at_exit(struct pt_regs *regs, long number, __u64 result)
+{
+	switch (number) {
+	case NR_MMAP:
+		mmap_return(regs, result);
+		break;
+	case NR_MUNMAP:
+		munmap_return(result);
+		break;
+	case NR_BRK:
+		brk_return(regs, result);
+		break;
+	case NR_MREMAP:
+		mremap_return(regs, result);
+		break;
+	}
+}
+
+static __always_inline bool is_of_interest(long number)
+{
+	return (number == NR_MMAP || number == NR_MUNMAP || number == NR_BRK ||
+		number == NR_MREMAP) && !is_compat();
+}
+
 SEC("tp_btf/sys_enter")
 int BPF_PROG(system_call_entry, struct pt_regs *regs, long number)
 {
-	if ((number != NR_MUNMAP && number != NR_BRK && number != NR_MREMAP) || is_compat())
-		return 0;
-	switch (number) {
-	case NR_MUNMAP:
-		return munmap_enter(regs);
-	case NR_BRK:
-		return brk_enter(regs);
-	default:
-		return mremap_enter(regs);
-	}
+	if (is_of_interest(number))
+		look_at_entry(regs, number);
+	return 0;
 }
 
 SEC("tp_btf/sys_exit")
@@ -381,19 +413,40 @@ int BPF_PROG(system_call_exit, struct pt_regs *regs, long result)
 {
 	long number = SYSCALL_NR(regs);
 
-	if ((number != NR_MMAP && number != NR_MUNMAP && number != NR_BRK && number != NR_MREMAP) ||
-	    is_compat())
-		return 0;
-	switch (number) {
-	case NR_MMAP:
-		return mmap_return(regs, result);
-	case NR_MUNMAP:
-		return munmap_return(result);
-	case NR_BRK:
-		return brk_return(regs, result);
-	default:
-		return mremap_return(regs, result);
-	}
+	if (is_of_interest(number))
+		look_at_exit(regs, number, result);
+	return 0;
+}
+
+/*
+ * The same for kernels that run these programs without disabling preemption (7.x). Then another
+ * thread's call on the same CPU can come in the middle of one, and the kernel leaves it out. (Older
+ * ones refuse to load these: they have no such functions, or want no global functions called
+ * meanwhile.)
+ */
+extern void bpf_preempt_disable(void) __ksym __weak;
+extern void bpf_preempt_enable(void) __ksym __weak;
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(system_call_entry_alone, struct pt_regs *regs, long number)
+{
+	bpf_preempt_disable();
+	if (is_of_interest(number))
+		look_at_entry(regs, number);
+	bpf_preempt_enable();
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(system_call_exit_alone, struct pt_regs *regs, long result)
+{
+	long number = SYSCALL_NR(regs);
+
+	bpf_preempt_disable();
+	if (is_of_interest(number))
+		look_at_exit(regs, number, result);
+	bpf_preempt_enable();
+	return 0;
 }
 
 #endif

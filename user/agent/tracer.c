@@ -59,6 +59,8 @@ static void configure_programs(struct tracer *tracer)
 	/* By themselves (tracer_regions.c), as are Python's own, when there is one (tracer_pools.c). */
 	bpf_program__set_autoload(skel->progs.system_call_entry, false);
 	bpf_program__set_autoload(skel->progs.system_call_exit, false);
+	bpf_program__set_autoload(skel->progs.system_call_entry_alone, false);
+	bpf_program__set_autoload(skel->progs.system_call_exit_alone, false);
 	bpf_program__set_autoload(skel->progs.pool_session, false);
 	bpf_program__set_autoload(skel->progs.pool_exit, false);
 	bpf_program__set_autoload(skel->progs.pools_at_exit, false);

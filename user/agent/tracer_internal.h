@@ -42,6 +42,7 @@ struct tracer {
 	/* NULL until needed: programs for Python's pools over the same maps. */
 	struct unfreed_bpf *pool_skel, *fault_skel;
 	struct unfreed_bpf *region_skel; /* NULL without --mmap: likewise */
+	bool regions_alone; /* its programs are those that nothing interrupts */
 	struct uf_pool *pools;
 	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;

@@ -5,22 +5,56 @@
 
 #include "agent/tracer_internal.h"
 
-int tracer__attach_regions(struct tracer *tracer)
+/* The programs of the object that are used. */
+static struct bpf_program *entry_program(const struct tracer *tracer, struct unfreed_bpf *skel)
+{
+	return tracer->regions_alone ? skel->progs.system_call_entry_alone
+				     : skel->progs.system_call_entry;
+}
+
+static struct bpf_program *exit_program(const struct tracer *tracer, struct unfreed_bpf *skel)
+{
+	return tracer->regions_alone ? skel->progs.system_call_exit_alone
+				     : skel->progs.system_call_exit;
+}
+
+static int load_programs(struct tracer *tracer, struct unfreed_bpf **out)
 {
 	struct unfreed_bpf *skel = tracer__open_again();
 	int err;
 
 	if (!skel)
 		return -errno;
-	bpf_program__set_autoload(skel->progs.system_call_entry, true);
-	bpf_program__set_autoload(skel->progs.system_call_exit, true);
+	bpf_program__set_autoload(entry_program(tracer, skel), true);
+	bpf_program__set_autoload(exit_program(tracer, skel), true);
 	err = tracer__load_marked(tracer, skel);
+	if (!err)
+		*out = skel;
+	return err;
+}
+
+int tracer__attach_regions(struct tracer *tracer)
+{
+	libbpf_print_fn_t print;
+	struct unfreed_bpf *skel;
+	int err;
+
+	/* What the kernel says to the first try is of no interest unless the second one fails, too. */
+	tracer->regions_alone = true;
+	print = tracer->opts.debug ? NULL : libbpf_set_print(NULL);
+	err = load_programs(tracer, &skel);
+	if (print)
+		libbpf_set_print(print);
+	if (err) {
+		tracer->regions_alone = false;
+		err = load_programs(tracer, &skel);
+	}
 	if (err)
 		return err;
 	/* Unmapping first and last, as of probes. */
-	skel->links.system_call_entry = bpf_program__attach(skel->progs.system_call_entry);
+	skel->links.system_call_entry = bpf_program__attach(entry_program(tracer, skel));
 	if (skel->links.system_call_entry)
-		skel->links.system_call_exit = bpf_program__attach(skel->progs.system_call_exit);
+		skel->links.system_call_exit = bpf_program__attach(exit_program(tracer, skel));
 	if (!skel->links.system_call_exit) {
 		err = -errno;
 		unfreed_bpf__destroy(skel);
@@ -42,10 +76,9 @@ static uint64_t missed_by(const struct bpf_program *program)
 
 uint64_t tracer__missed_region_cnt(const struct tracer *tracer)
 {
-	const struct unfreed_bpf *skel = tracer->region_skel;
+	struct unfreed_bpf *skel = tracer->region_skel;
 
-	return skel ? missed_by(skel->progs.system_call_entry) +
-			      missed_by(skel->progs.system_call_exit)
+	return skel ? missed_by(entry_program(tracer, skel)) + missed_by(exit_program(tracer, skel))
 		    : 0;
 }
 

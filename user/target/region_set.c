@@ -20,7 +20,7 @@ struct piece {
 /* What a thread has taken. */
 struct taken {
 	pid_t tid;
-	struct piece *pieces; /* a tree */
+	struct piece *pieces; /* a tree; NULL: for another thread to use */
 	struct taken *next;
 };
 
@@ -30,6 +30,9 @@ struct region_set {
 	struct piece *root;
 	struct taken *taken;
 	uint32_t random;
+	/* For the next ones: most programs unmap as often as they map. */
+	struct piece *spare_pieces;   /* by left */
+	struct region *spare_regions; /* by copy */
 };
 
 struct region_set *region_set__new(region_gone_fn fn, void *arg)
@@ -103,15 +106,52 @@ static struct piece *last_of(struct piece *tree)
 static struct piece *piece__new(struct region_set *set, uint64_t start, uint64_t end,
 				struct region *region)
 {
-	struct piece *piece = calloc(1, sizeof(*piece));
+	struct piece *piece = set->spare_pieces;
 
+	if (piece)
+		set->spare_pieces = piece->left;
+	else
+		piece = malloc(sizeof(*piece));
 	if (!piece)
 		return NULL;
-	piece->start = start;
-	piece->end = end;
-	piece->region = region;
-	piece->priority = next_random(set);
+	*piece = (struct piece){
+		.start = start,
+		.end = end,
+		.region = region,
+		.priority = next_random(set),
+	};
 	return piece;
+}
+
+/* Takes NULL. */
+static void piece__free(struct region_set *set, struct piece *piece)
+{
+	if (!piece)
+		return;
+	piece->left = set->spare_pieces;
+	set->spare_pieces = piece;
+}
+
+static struct region *region__new(struct region_set *set, uint32_t site, uint32_t epoch)
+{
+	struct region *region = set->spare_regions;
+
+	if (region)
+		set->spare_regions = region->copy;
+	else
+		region = malloc(sizeof(*region));
+	if (region)
+		*region = (struct region){.site = site, .epoch = epoch};
+	return region;
+}
+
+/* Takes NULL. */
+static void region__free(struct region_set *set, struct region *region)
+{
+	if (!region)
+		return;
+	region->copy = set->spare_regions;
+	set->spare_regions = region;
 }
 
 /* Calls fn for each piece in ascending order and frees those that it gives back. */
@@ -130,7 +170,7 @@ static void take_apart(struct region_set *set, struct piece *tree, piece_fn fn, 
 		}
 		right = tree->right;
 		tree->right = NULL;
-		free(fn(set, tree, arg));
+		piece__free(set, fn(set, tree, arg));
 		tree = right;
 	}
 }
@@ -144,7 +184,7 @@ static struct piece *piece__goes(struct region_set *set, struct piece *piece, vo
 	region->bytes -= bytes;
 	set->fn(set->arg, region, bytes, !region->bytes);
 	if (!region->bytes)
-		free(region);
+		region__free(set, region);
 	return piece;
 }
 
@@ -152,11 +192,10 @@ static struct piece *piece__forget(struct region_set *set, struct piece *piece, 
 {
 	struct region *region = piece->region;
 
-	(void)set;
 	(void)arg;
 	region->bytes -= piece->end - piece->start;
 	if (!region->bytes)
-		free(region);
+		region__free(set, region);
 	return piece;
 }
 
@@ -228,16 +267,14 @@ int64_t region_set__map(struct region_set *set, uint64_t start, uint64_t bytes, 
 			uint32_t epoch)
 {
 	uint64_t end = end_of(start, bytes), gone_bytes = 0;
-	struct region *region = calloc(1, sizeof(*region));
+	struct region *region = region__new(set, site, epoch);
 	struct piece *piece = piece__new(set, start, end, region), *out;
 
 	if (!region || !piece || end <= start) {
-		free(region);
-		free(piece);
+		region__free(set, region);
+		piece__free(set, piece);
 		return end <= start ? 0 : -ENOMEM;
 	}
-	region->site = site;
-	region->epoch = epoch;
 	region->bytes = end - start;
 	take_out(set, start, end, &out);
 	take_apart(set, out, piece__count, &gone_bytes);
@@ -254,6 +291,23 @@ int region_set__unmap(struct region_set *set, uint64_t start, uint64_t bytes)
 	return err;
 }
 
+/* An entry that is not in use, made if there is none; NULL: no memory. */
+static struct taken *taken__get(struct region_set *set)
+{
+	struct taken *taken = set->taken;
+
+	while (taken && taken->pieces)
+		taken = taken->next;
+	if (taken)
+		return taken;
+	taken = calloc(1, sizeof(*taken));
+	if (!taken)
+		return NULL;
+	taken->next = set->taken;
+	set->taken = taken;
+	return taken;
+}
+
 int region_set__take(struct region_set *set, pid_t tid, uint64_t start, uint64_t bytes)
 {
 	struct piece *out;
@@ -264,29 +318,25 @@ int region_set__take(struct region_set *set, pid_t tid, uint64_t start, uint64_t
 	err = take_out(set, start, end_of(start, bytes), &out);
 	if (!out)
 		return err;
-	taken = calloc(1, sizeof(*taken));
+	taken = taken__get(set);
 	if (!taken) {
 		go(set, out);
 		return -ENOMEM;
 	}
 	taken->tid = tid;
 	taken->pieces = out;
-	taken->next = set->taken;
-	set->taken = taken;
 	return err;
 }
 
 /* What the thread has taken, a tree; NULL: nothing. */
 static struct piece *give_up(struct region_set *set, pid_t tid)
 {
-	for (struct taken **link = &set->taken; *link; link = &(*link)->next) {
-		struct taken *taken = *link;
+	for (struct taken *taken = set->taken; taken; taken = taken->next) {
 		struct piece *pieces = taken->pieces;
 
-		if (taken->tid != tid)
+		if (taken->tid != tid || !pieces)
 			continue;
-		*link = taken->next;
-		free(taken);
+		taken->pieces = NULL;
 		return pieces;
 	}
 	return NULL;
@@ -386,7 +436,11 @@ int region_set__keep(struct region_set *set, const uint64_t (*intervals)[2], uin
 
 bool region_set__is_empty(const struct region_set *set)
 {
-	return !set->root && !set->taken;
+	const struct taken *taken = set->taken;
+
+	while (taken && !taken->pieces)
+		taken = taken->next;
+	return !set->root && !taken;
 }
 
 /* Recursion is as deep as the tree. */
@@ -408,9 +462,26 @@ void region_set__free(struct region_set *set)
 {
 	if (!set)
 		return;
-	while (set->taken)
-		take_apart(set, give_up(set, set->taken->tid), piece__forget, NULL);
+	while (set->taken) {
+		struct taken *taken = set->taken;
+
+		set->taken = taken->next;
+		take_apart(set, taken->pieces, piece__forget, NULL);
+		free(taken);
+	}
 	take_apart(set, set->root, piece__forget, NULL);
+	while (set->spare_pieces) {
+		struct piece *piece = set->spare_pieces;
+
+		set->spare_pieces = piece->left;
+		free(piece);
+	}
+	while (set->spare_regions) {
+		struct region *region = set->spare_regions;
+
+		set->spare_regions = region->copy;
+		free(region);
+	}
 	free(set);
 }
 
@@ -440,13 +511,11 @@ static struct region *copy_of(struct copying *copying, struct region *region)
 	site = copying->site_fn(copying->site_arg, region);
 	if (site < 0)
 		return NULL;
-	region->copy = calloc(1, sizeof(*region));
+	region->copy = region__new(copying->to, (uint32_t)site, region->epoch);
 	if (!region->copy) {
 		copying->is_short = true;
 		return NULL;
 	}
-	region->copy->site = (uint32_t)site;
-	region->copy->epoch = region->epoch;
 	region->copy->is_copied = true;
 	return region->copy;
 }
