@@ -18,13 +18,14 @@
  * What is mapped inside a probed allocator function is the allocator's and does not count. What is
  * unmapped there may be anybody's.
  *
- * The tracepoints of all system calls are what is attached to, and so every call of the machine
- * looks in here for some nanoseconds, while somebody traces with --mmap. Those of single calls are
- * no cheaper for the others (one flag sends all calls the slow way), need tracefs, and are left out
- * while a system call for BPF maps is interrupted on the same CPU. Trampolines at the four functions
- * are not run when one is interrupted by another on the same CPU, which a preemptible kernel does.
+ * Why the tracepoints of single system calls: those of all of them (and trampolines at functions)
+ * run their programs with preemption enabled on some kernels, and leave one out where another
+ * thread's has been interrupted in it on the same CPU: one in ten, on Linux 7.3 with one CPU. These
+ * disable preemption. The kernel leaves one out only while an interrupted bpf(2) holds that CPU,
+ * and counts that. While they are attached, every system call of the machine takes the kernel's
+ * slow way.
  *
- * For 64-bit callers only.
+ * For 64-bit callers only: the tracepoints know no others.
  */
 
 #if defined(__TARGET_ARCH_x86)
@@ -32,13 +33,11 @@
 #define NR_MUNMAP 11
 #define NR_BRK	  12
 #define NR_MREMAP 25
-#define SYSCALL_NR(regs) ((long)(regs)->orig_ax)
 #else
 #define NR_MMAP	  222
 #define NR_MUNMAP 215
 #define NR_BRK	  214
 #define NR_MREMAP 216
-#define SYSCALL_NR(regs) ((long)(regs)->syscallno)
 #endif
 
 #define MAP_FIXED         0x10
@@ -341,111 +340,42 @@ static __noinline int mremap_return(struct pt_regs *regs, __u64 result)
 
 /* ---- */
 
-struct thread_info___bits {
-	unsigned long flags;
-	u32 status;
-} __attribute__((preserve_access_index));
-struct task_struct___bits {
-	struct thread_info___bits thread_info;
-} __attribute__((preserve_access_index));
-
-/* Has a 32-bit program made the call? Then its number means another one. */
-static __always_inline bool is_compat(void)
+static __always_inline struct pt_regs *registers_of_caller(void)
 {
-	struct task_struct___bits *task = (void *)bpf_get_current_task_btf();
-
-#if defined(__TARGET_ARCH_x86)
-	return BPF_CORE_READ(task, thread_info.status) & 2; /* TS_COMPAT */
-#else
-	return BPF_CORE_READ(task, thread_info.flags) & 1UL << 22; /* TIF_32BIT */
-#endif
+	return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
 }
 
-static __always_inline void look_at_entry(struct pt_regs *regs, long number)
+/* At sys_enter_munmap, sys_enter_brk and sys_enter_mremap. */
+SEC("tracepoint")
+int system_call_entry(struct trace_event_raw_sys_enter *call)
 {
-	switch (number) {
+	switch ((int)call->id) { /* the upper half is anything */
 	case NR_MUNMAP:
-		munmap_enter(regs);
-		break;
+		return munmap_enter(registers_of_caller());
 	case NR_BRK:
-		brk_enter(regs);
-		break;
+		return brk_enter(registers_of_caller());
 	case NR_MREMAP:
-		mremap_enter(regs);
-		break;
+		return mremap_enter(registers_of_caller());
 	}
+	return 0;
 }
 
-static __always_inline void look_at_exit(struct pt_regs *regs, long number, __u64 result)
+/* At sys_exit_mmap, sys_exit_munmap, sys_exit_brk and sys_exit_mremap. */
+SEC("tracepoint")
+int system_call_exit(struct trace_event_raw_sys_exit *call)
 {
-	switch (number) {
+	__u64 result = call->ret;
+
+	switch ((int)call->id) { /* the upper half is anything */
 	case NR_MMAP:
-		mmap_return(regs, result);
-		break;
+		return mmap_return(registers_of_caller(), result);
 	case NR_MUNMAP:
-		munmap_return(result);
-		break;
+		return munmap_return(result);
 	case NR_BRK:
-		brk_return(regs, result);
-		break;
+		return brk_return(registers_of_caller(), result);
 	case NR_MREMAP:
-		mremap_return(regs, result);
-		break;
+		return mremap_return(registers_of_caller(), result);
 	}
-}
-
-static __always_inline bool is_of_interest(long number)
-{
-	return (number == NR_MMAP || number == NR_MUNMAP || number == NR_BRK ||
-		number == NR_MREMAP) && !is_compat();
-}
-
-SEC("tp_btf/sys_enter")
-int BPF_PROG(system_call_entry, struct pt_regs *regs, long number)
-{
-	if (is_of_interest(number))
-		look_at_entry(regs, number);
-	return 0;
-}
-
-SEC("tp_btf/sys_exit")
-int BPF_PROG(system_call_exit, struct pt_regs *regs, long result)
-{
-	long number = SYSCALL_NR(regs);
-
-	if (is_of_interest(number))
-		look_at_exit(regs, number, result);
-	return 0;
-}
-
-/*
- * The same for kernels that run these programs without disabling preemption (7.x). Then another
- * thread's call on the same CPU can come in the middle of one, and the kernel leaves it out. (Older
- * ones refuse to load these: they have no such functions, or want no global functions called
- * meanwhile.)
- */
-extern void bpf_preempt_disable(void) __ksym __weak;
-extern void bpf_preempt_enable(void) __ksym __weak;
-
-SEC("tp_btf/sys_enter")
-int BPF_PROG(system_call_entry_alone, struct pt_regs *regs, long number)
-{
-	bpf_preempt_disable();
-	if (is_of_interest(number))
-		look_at_entry(regs, number);
-	bpf_preempt_enable();
-	return 0;
-}
-
-SEC("tp_btf/sys_exit")
-int BPF_PROG(system_call_exit_alone, struct pt_regs *regs, long result)
-{
-	long number = SYSCALL_NR(regs);
-
-	bpf_preempt_disable();
-	if (is_of_interest(number))
-		look_at_exit(regs, number, result);
-	bpf_preempt_enable();
 	return 0;
 }
 

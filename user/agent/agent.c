@@ -162,7 +162,7 @@ static bool load_tracer(struct agent *agent)
 	err = opts->mmap ? tracer__attach_regions(agent->tracer) : 0;
 	if (err)
 		agent__say(agent, -1, "cannot watch mmap, munmap, mremap and brk: %s; has this kernel "
-			   "tracepoints of system calls (CONFIG_HAVE_SYSCALL_TRACEPOINTS)? go "
+			   "tracepoints of system calls (CONFIG_FTRACE_SYSCALLS)? go "
 			   "without --mmap, or see -v -v", strerror(-err));
 	return !err;
 }

@@ -59,8 +59,6 @@ static void configure_programs(struct tracer *tracer)
 	/* By themselves (tracer_regions.c), as are Python's own, when there is one (tracer_pools.c). */
 	bpf_program__set_autoload(skel->progs.system_call_entry, false);
 	bpf_program__set_autoload(skel->progs.system_call_exit, false);
-	bpf_program__set_autoload(skel->progs.system_call_entry_alone, false);
-	bpf_program__set_autoload(skel->progs.system_call_exit_alone, false);
 	bpf_program__set_autoload(skel->progs.pool_session, false);
 	bpf_program__set_autoload(skel->progs.pool_exit, false);
 	bpf_program__set_autoload(skel->progs.pools_at_exit, false);
@@ -229,7 +227,7 @@ void tracer__free(struct tracer *tracer)
 		bpf_link__destroy(tracer->process_links[i]);
 	unfreed_bpf__destroy(tracer->pool_skel);
 	unfreed_bpf__destroy(tracer->fault_skel);
-	unfreed_bpf__destroy(tracer->region_skel);
+	tracer__detach_regions(tracer);
 	ring_buffer__free(tracer->events);
 	if (tracer->sites)
 		munmap(tracer->sites, tracer->sites_size);

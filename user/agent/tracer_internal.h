@@ -42,7 +42,8 @@ struct tracer {
 	/* NULL until needed: programs for Python's pools over the same maps. */
 	struct unfreed_bpf *pool_skel, *fault_skel;
 	struct unfreed_bpf *region_skel; /* NULL without --mmap: likewise */
-	bool regions_alone; /* its programs are those that nothing interrupts */
+	struct bpf_link *region_links[8];
+	uint32_t region_link_cnt;
 	struct uf_pool *pools;
 	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;
@@ -68,6 +69,8 @@ struct unfreed_bpf *tracer__open_again(void);
 int tracer__load_marked(struct tracer *tracer, struct unfreed_bpf *skel);
 /* Gives the site's place back, once no probe can reach it. */
 void tracer__clear_site(struct tracer *tracer, uint32_t i);
+/* Undoes tracer__attach_regions, whatever of it was done. */
+void tracer__detach_regions(struct tracer *tracer);
 /* Takes the probes of a file out. */
 void tracer__detach(struct probed_file *file);
 

@@ -2,66 +2,69 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <unistd.h>
 
 #include "agent/tracer_internal.h"
+#include "probe/syscall_event.h"
 
-/* The programs of the object that are used. */
-static struct bpf_program *entry_program(const struct tracer *tracer, struct unfreed_bpf *skel)
-{
-	return tracer->regions_alone ? skel->progs.system_call_entry_alone
-				     : skel->progs.system_call_entry;
-}
-
-static struct bpf_program *exit_program(const struct tracer *tracer, struct unfreed_bpf *skel)
-{
-	return tracer->regions_alone ? skel->progs.system_call_exit_alone
-				     : skel->progs.system_call_exit;
-}
-
-static int load_programs(struct tracer *tracer, struct unfreed_bpf **out)
+static int load_programs(struct tracer *tracer)
 {
 	struct unfreed_bpf *skel = tracer__open_again();
 	int err;
 
 	if (!skel)
 		return -errno;
-	bpf_program__set_autoload(entry_program(tracer, skel), true);
-	bpf_program__set_autoload(exit_program(tracer, skel), true);
+	bpf_program__set_autoload(skel->progs.system_call_entry, true);
+	bpf_program__set_autoload(skel->progs.system_call_exit, true);
 	err = tracer__load_marked(tracer, skel);
 	if (!err)
-		*out = skel;
+		tracer->region_skel = skel;
 	return err;
+}
+
+static int attach(struct tracer *tracer, const struct bpf_program *program, const char *name)
+{
+	int fd = syscall_event__open(name);
+	struct bpf_link *link;
+
+	if (fd < 0)
+		return fd;
+	/* The event is the link's from here on. */
+	link = bpf_program__attach_perf_event(program, fd);
+	if (!link) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	tracer->region_links[tracer->region_link_cnt++] = link;
+	return 0;
 }
 
 int tracer__attach_regions(struct tracer *tracer)
 {
-	libbpf_print_fn_t print;
-	struct unfreed_bpf *skel;
-	int err;
+	/* Unmapping first, as of probes. */
+	static const char *const entries[] = {"sys_enter_munmap", "sys_enter_mremap",
+					      "sys_enter_brk"};
+	static const char *const exits[] = {"sys_exit_munmap", "sys_exit_mremap", "sys_exit_brk",
+					    "sys_exit_mmap"};
+	int err = load_programs(tracer);
 
-	/* What the kernel says to the first try is of no interest unless the second one fails, too. */
-	tracer->regions_alone = true;
-	print = tracer->opts.debug ? NULL : libbpf_set_print(NULL);
-	err = load_programs(tracer, &skel);
-	if (print)
-		libbpf_set_print(print);
-	if (err) {
-		tracer->regions_alone = false;
-		err = load_programs(tracer, &skel);
-	}
+	for (size_t i = 0; !err && i < sizeof(entries) / sizeof(entries[0]); i++)
+		err = attach(tracer, tracer->region_skel->progs.system_call_entry, entries[i]);
+	for (size_t i = 0; !err && i < sizeof(exits) / sizeof(exits[0]); i++)
+		err = attach(tracer, tracer->region_skel->progs.system_call_exit, exits[i]);
 	if (err)
-		return err;
-	/* Unmapping first and last, as of probes. */
-	skel->links.system_call_entry = bpf_program__attach(entry_program(tracer, skel));
-	if (skel->links.system_call_entry)
-		skel->links.system_call_exit = bpf_program__attach(exit_program(tracer, skel));
-	if (!skel->links.system_call_exit) {
-		err = -errno;
-		unfreed_bpf__destroy(skel);
-		return err;
-	}
-	tracer->region_skel = skel;
-	return 0;
+		tracer__detach_regions(tracer);
+	return err;
+}
+
+void tracer__detach_regions(struct tracer *tracer)
+{
+	while (tracer->region_link_cnt)
+		bpf_link__destroy(tracer->region_links[--tracer->region_link_cnt]);
+	unfreed_bpf__destroy(tracer->region_skel);
+	tracer->region_skel = NULL;
 }
 
 static uint64_t missed_by(const struct bpf_program *program)
@@ -76,9 +79,10 @@ static uint64_t missed_by(const struct bpf_program *program)
 
 uint64_t tracer__missed_region_cnt(const struct tracer *tracer)
 {
-	struct unfreed_bpf *skel = tracer->region_skel;
+	const struct unfreed_bpf *skel = tracer->region_skel;
 
-	return skel ? missed_by(entry_program(tracer, skel)) + missed_by(exit_program(tracer, skel))
+	return skel ? missed_by(skel->progs.system_call_entry) +
+			      missed_by(skel->progs.system_call_exit)
 		    : 0;
 }
 
