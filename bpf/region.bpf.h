@@ -18,14 +18,17 @@
  * What is mapped inside a probed allocator function is the allocator's and does not count. What is
  * unmapped there may be anybody's.
  *
- * Why the tracepoints of single system calls: those of all of them (and trampolines at functions)
- * run their programs with preemption enabled on some kernels, and leave one out where another
- * thread's has been interrupted in it on the same CPU: one in ten, on Linux 7.3 with one CPU. These
- * disable preemption. The kernel leaves one out only while an interrupted bpf(2) holds that CPU,
- * and counts that. While they are attached, every system call of the machine takes the kernel's
- * slow way.
+ * The programs are at the tracepoints of all system calls: every call of the machine looks in here
+ * for some nanoseconds while somebody traces with --mmap. (Those of single calls are not much
+ * cheaper for the others, as one flag sends all calls the slow way, and need tracefs.)
  *
- * For 64-bit callers only: the tracepoints know no others.
+ * Newer kernels run such programs with preemption enabled, and leave one out while another thread
+ * has been interrupted in it on the same CPU: one call in ten, in the worst case on Linux 7.3. So
+ * each program is there several times, one to stand by for the other: they are left out one by one.
+ * Which of them is the first that comes to a call is in the thread's state, which the call's entry
+ * and its return change in turn. It also shows when a call was not seen by any of them.
+ *
+ * For 64-bit callers only.
  */
 
 #if defined(__TARGET_ARCH_x86)
@@ -33,11 +36,13 @@
 #define NR_MUNMAP 11
 #define NR_BRK	  12
 #define NR_MREMAP 25
+#define SYSCALL_NR(regs) ((long)(regs)->orig_ax)
 #else
 #define NR_MMAP	  222
 #define NR_MUNMAP 215
 #define NR_BRK	  214
 #define NR_MREMAP 216
+#define SYSCALL_NR(regs) ((long)(regs)->syscallno)
 #endif
 
 #define MAP_FIXED         0x10
@@ -340,43 +345,134 @@ static __noinline int mremap_return(struct pt_regs *regs, __u64 result)
 
 /* ---- */
 
-static __always_inline struct pt_regs *registers_of_caller(void)
+struct thread_info___bits {
+	unsigned long flags;
+	u32 status;
+} __attribute__((preserve_access_index));
+struct task_struct___bits {
+	struct thread_info___bits thread_info;
+} __attribute__((preserve_access_index));
+
+/* Has a 32-bit program made the call? Then its number means another one. */
+static __always_inline bool is_compat(void)
 {
-	return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	struct task_struct___bits *task = (void *)bpf_get_current_task_btf();
+
+#if defined(__TARGET_ARCH_x86)
+	return BPF_CORE_READ(task, thread_info.status) & 2; /* TS_COMPAT */
+#else
+	return BPF_CORE_READ(task, thread_info.flags) & 1UL << 22; /* TIF_32BIT */
+#endif
 }
 
-/* At sys_enter_munmap, sys_enter_brk and sys_enter_mremap. */
-SEC("tracepoint")
-int system_call_entry(struct trace_event_raw_sys_enter *call)
+static __always_inline bool is_of_interest(long number)
 {
-	switch ((int)call->id) { /* the upper half is anything */
-	case NR_MUNMAP:
-		return munmap_enter(registers_of_caller());
-	case NR_BRK:
-		return brk_enter(registers_of_caller());
-	case NR_MREMAP:
-		return mremap_enter(registers_of_caller());
+	return (number == NR_MMAP || number == NR_MUNMAP || number == NR_BRK ||
+		number == NR_MREMAP) && !is_compat();
+}
+
+static __always_inline void call_is_lost(void)
+{
+	loss_add(REGION_CALL_MISSED, 1);
+	regions_are_lost = 1;
+}
+
+/* The thread's state if this program is the first that comes to the call. */
+static __always_inline bool is_first_at_entry(bool is_stand_by)
+{
+	struct thread_state *thread;
+
+	if (!current_process())
+		return false;
+	thread = thread_state_get(true);
+	if (!thread) {
+		if (!is_stand_by)
+			loss_add(THREAD_STATE, 1);
+		return false;
 	}
-	return 0;
+	if (thread->system_call == CALL_ENTERED) {
+		if (is_stand_by)
+			return false;
+		call_is_lost();
+	}
+	thread->system_call = CALL_ENTERED;
+	return true;
 }
 
-/* At sys_exit_mmap, sys_exit_munmap, sys_exit_brk and sys_exit_mremap. */
-SEC("tracepoint")
-int system_call_exit(struct trace_event_raw_sys_exit *call)
+static __always_inline bool is_first_at_exit(bool is_stand_by)
 {
-	__u64 result = call->ret;
+	struct thread_state *thread = thread_state_get(false);
 
-	switch ((int)call->id) { /* the upper half is anything */
+	/* Entered before it was a target: nothing is known of it. */
+	if (!thread || thread->system_call == CALL_UNKNOWN)
+		return false;
+	if (thread->system_call == CALL_RETURNED) {
+		if (is_stand_by)
+			return false;
+		call_is_lost();
+	}
+	thread->system_call = CALL_RETURNED;
+	return true;
+}
+
+static __always_inline void look_at_entry(struct pt_regs *regs, long number, bool is_stand_by)
+{
+	if (!is_of_interest(number) || !is_first_at_entry(is_stand_by))
+		return;
+	switch (number) {
+	case NR_MUNMAP:
+		munmap_enter(regs);
+		break;
+	case NR_BRK:
+		brk_enter(regs);
+		break;
+	case NR_MREMAP:
+		mremap_enter(regs);
+		break;
+	}
+}
+
+static __always_inline void look_at_exit(struct pt_regs *regs, __u64 result, bool is_stand_by)
+{
+	long number = SYSCALL_NR(regs);
+
+	if (!is_of_interest(number) || !is_first_at_exit(is_stand_by))
+		return;
+	switch (number) {
 	case NR_MMAP:
-		return mmap_return(registers_of_caller(), result);
+		mmap_return(regs, result);
+		break;
 	case NR_MUNMAP:
-		return munmap_return(result);
+		munmap_return(result);
+		break;
 	case NR_BRK:
-		return brk_return(registers_of_caller(), result);
+		brk_return(regs, result);
+		break;
 	case NR_MREMAP:
-		return mremap_return(registers_of_caller(), result);
+		mremap_return(regs, result);
+		break;
 	}
-	return 0;
 }
+
+#define SYSTEM_CALL_PROGRAMS(suffix, is_stand_by)                                                  \
+	SEC("tp_btf/sys_enter")                                                                    \
+	int BPF_PROG(system_call_entry##suffix, struct pt_regs *regs, long number)                 \
+	{                                                                                          \
+		look_at_entry(regs, number, is_stand_by);                                          \
+		return 0;                                                                          \
+	}                                                                                          \
+                                                                                                   \
+	SEC("tp_btf/sys_exit")                                                                     \
+	int BPF_PROG(system_call_exit##suffix, struct pt_regs *regs, long result)                  \
+	{                                                                                          \
+		look_at_exit(regs, result, is_stand_by);                                           \
+		return 0;                                                                          \
+	}
+
+/* They are called in the order in which they are attached. */
+SYSTEM_CALL_PROGRAMS(, false)
+SYSTEM_CALL_PROGRAMS(_2, true)
+SYSTEM_CALL_PROGRAMS(_3, true)
+SYSTEM_CALL_PROGRAMS(_4, true)
 
 #endif

@@ -44,6 +44,9 @@ struct pending_call {
 	__u16 is_unwanted; /* its size is not: it only shows what is done inside */
 };
 
+/* Of the system calls that bpf/region.bpf.h looks at. */
+enum system_call_state { CALL_UNKNOWN, CALL_ENTERED, CALL_RETURNED };
+
 struct thread_state {
 	__u32 depth; /* calls in use */
 	__u32 level; /* signal handlers entered since the outermost pending call */
@@ -69,7 +72,7 @@ struct thread_state {
 	/* What the system call that runs found at its entry (bpf/region.bpf.h). */
 	__u64 brk_before;
 	__u32 remaps_anonymous;
-	__u32 pad2;
+	__u32 system_call; /* enum system_call_state */
 };
 
 /* Inserted by a thread's first call; gone with the task. */

@@ -248,7 +248,9 @@ struct uf_mapping {
 	X(POOL_UNSOUND, "pool_unsound",                                                            \
 	  "Python pools not recorded: what the interpreter returned is not a new pool as known")      \
 	X(REGION_EVENTS_FULL, "region_events_full",                                                \
-	  "calls of mmap, munmap, mremap or brk not recorded: the event buffer was full")
+	  "calls of mmap, munmap, mremap or brk not recorded: the event buffer was full")            \
+	X(REGION_CALL_MISSED, "region_call_missed",                                                \
+	  "calls of mmap, munmap, mremap or brk not seen: the kernel left the program out")
 
 enum uf_loss {
 #define X(id, name, meaning) UF_LOSS_##id,

@@ -27,7 +27,6 @@ struct regions {
 	const struct tracees *tracees;
 	struct cohorts_shared shared;
 	struct image_regions *by_image[BUCKETS];
-	uint64_t missed_cnt;       /* calls that our programs were left out of */
 	uint64_t missed_unmap_cnt; /* regions mapped where another was known */
 	uint64_t no_site_cnt;      /* of forked children's: the table was full */
 	uint64_t no_memory_cnt;
@@ -217,12 +216,8 @@ void regions__fork(struct regions *regions, uf_image_id parent, uf_image_id chil
 
 void regions__check(struct regions *regions)
 {
-	uint64_t missed = tracer__missed_region_cnt(regions->tracer);
-	bool is_lost = tracer__regions_are_lost(regions->tracer);
-
-	if (missed == regions->missed_cnt && !is_lost)
+	if (!tracer__regions_are_lost(regions->tracer))
 		return;
-	regions->missed_cnt = missed;
 	for (int i = 0; i < BUCKETS; i++)
 		for (const struct image_regions *known = regions->by_image[i]; known;
 		     known = known->next)
@@ -231,14 +226,10 @@ void regions__check(struct regions *regions)
 
 int regions__add_losses(const struct regions *regions, struct snapshot *snap)
 {
-	int err = snapshot__add_loss(snap, "region_calls_missed",
-				     "system calls not looked at, mmap or munmap perhaps among them: "
-				     "the kernel left our program out", regions->missed_cnt);
+	int err = snapshot__add_loss(snap, "missed_unmap",
+				     "mapped regions whose addresses came back without an unmap",
+				     regions->missed_unmap_cnt);
 
-	if (!err)
-		err = snapshot__add_loss(snap, "missed_unmap",
-					 "mapped regions whose addresses came back without an unmap",
-					 regions->missed_unmap_cnt);
 	if (!err)
 		err = snapshot__add_loss(snap, "site_table_full",
 					 "blocks not recorded: the site table was full",

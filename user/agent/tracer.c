@@ -39,6 +39,7 @@ static void configure_programs(struct tracer *tracer)
 {
 	struct unfreed_bpf *skel = tracer->skel;
 	bool session = tracer->mode == ATTACH_SESSION;
+	struct bpf_program *regions[REGION_PROGRAMS];
 
 	bpf_program__set_autoload(skel->progs.alloc_session, session);
 	bpf_program__set_autoload(skel->progs.alloc_entry, !session);
@@ -57,8 +58,9 @@ static void configure_programs(struct tracer *tracer)
 	bpf_program__set_autoload(skel->progs.free_session, session && tracer->opts.mmap);
 	bpf_program__set_autoload(skel->progs.free_exit, !session && tracer->opts.mmap);
 	/* By themselves (tracer_regions.c), as are Python's own, when there is one (tracer_pools.c). */
-	bpf_program__set_autoload(skel->progs.system_call_entry, false);
-	bpf_program__set_autoload(skel->progs.system_call_exit, false);
+	tracer__region_programs(skel, regions);
+	for (int i = 0; i < REGION_PROGRAMS; i++)
+		bpf_program__set_autoload(regions[i], false);
 	bpf_program__set_autoload(skel->progs.pool_session, false);
 	bpf_program__set_autoload(skel->progs.pool_exit, false);
 	bpf_program__set_autoload(skel->progs.pools_at_exit, false);

@@ -147,8 +147,6 @@ bool tracer__pools_failed(struct tracer *tracer);
  * Watches mmap, munmap, mremap and brk of all targets; before any is added. 0 or -errno.
  */
 int tracer__attach_regions(struct tracer *tracer);
-/* Calls that the kernel left our programs out of, so far. */
-uint64_t tracer__missed_region_cnt(const struct tracer *tracer);
 /* Were events of mapped memory lost since it was last asked? */
 bool tracer__regions_are_lost(struct tracer *tracer);
 /* The site of an image with the kind and the stack of another's: its index, or -ENOSPC. */

@@ -12,6 +12,8 @@
 /* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
  * tracer_pools.c (Python's pools), tracer_regions.c (mapped memory) and tracer_reclaim.c (what the dead leave behind). */
 
+#define REGION_PROGRAMS 8 /* of bpf/region.bpf.h */
+
 /* The probes of one file; the descriptors in the order of attachment. */
 struct probed_file {
 	int *links;
@@ -42,7 +44,7 @@ struct tracer {
 	/* NULL until needed: programs for Python's pools over the same maps. */
 	struct unfreed_bpf *pool_skel, *fault_skel;
 	struct unfreed_bpf *region_skel; /* NULL without --mmap: likewise */
-	struct bpf_link *region_links[8];
+	struct bpf_link *region_links[REGION_PROGRAMS];
 	uint32_t region_link_cnt;
 	struct uf_pool *pools;
 	size_t pools_size;
@@ -69,6 +71,9 @@ struct unfreed_bpf *tracer__open_again(void);
 int tracer__load_marked(struct tracer *tracer, struct unfreed_bpf *skel);
 /* Gives the site's place back, once no probe can reach it. */
 void tracer__clear_site(struct tracer *tracer, uint32_t i);
+/* The programs for mapped memory, REGION_PROGRAMS: unmapping first, as of probes; one of a kind, then
+ * those that stand by for it. */
+void tracer__region_programs(const struct unfreed_bpf *skel, struct bpf_program **out);
 /* Undoes tracer__attach_regions, whatever of it was done. */
 void tracer__detach_regions(struct tracer *tracer);
 /* Takes the probes of a file out. */

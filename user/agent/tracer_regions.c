@@ -2,58 +2,50 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "agent/tracer_internal.h"
-#include "probe/syscall_event.h"
 
-static int load_programs(struct tracer *tracer)
+void tracer__region_programs(const struct unfreed_bpf *skel, struct bpf_program **out)
 {
-	struct unfreed_bpf *skel = tracer__open_again();
-	int err;
+	struct bpf_program *const programs[REGION_PROGRAMS] = {
+		skel->progs.system_call_entry,	 skel->progs.system_call_entry_2,
+		skel->progs.system_call_entry_3, skel->progs.system_call_entry_4,
+		skel->progs.system_call_exit,	 skel->progs.system_call_exit_2,
+		skel->progs.system_call_exit_3,	 skel->progs.system_call_exit_4,
+	};
 
-	if (!skel)
-		return -errno;
-	bpf_program__set_autoload(skel->progs.system_call_entry, true);
-	bpf_program__set_autoload(skel->progs.system_call_exit, true);
-	err = tracer__load_marked(tracer, skel);
-	if (!err)
-		tracer->region_skel = skel;
-	return err;
+	memcpy(out, programs, sizeof(programs));
 }
 
-static int attach(struct tracer *tracer, const struct bpf_program *program, const char *name)
+static int attach(struct tracer *tracer, struct bpf_program *const *programs)
 {
-	int fd = syscall_event__open(name);
-	struct bpf_link *link;
+	for (int i = 0; i < REGION_PROGRAMS; i++) {
+		struct bpf_link *link = bpf_program__attach(programs[i]);
 
-	if (fd < 0)
-		return fd;
-	/* The event is the link's from here on. */
-	link = bpf_program__attach_perf_event(program, fd);
-	if (!link) {
-		int err = -errno;
-
-		close(fd);
-		return err;
+		if (!link)
+			return -errno;
+		tracer->region_links[tracer->region_link_cnt++] = link;
 	}
-	tracer->region_links[tracer->region_link_cnt++] = link;
 	return 0;
 }
 
 int tracer__attach_regions(struct tracer *tracer)
 {
-	/* Unmapping first, as of probes. */
-	static const char *const entries[] = {"sys_enter_munmap", "sys_enter_mremap",
-					      "sys_enter_brk"};
-	static const char *const exits[] = {"sys_exit_munmap", "sys_exit_mremap", "sys_exit_brk",
-					    "sys_exit_mmap"};
-	int err = load_programs(tracer);
+	struct bpf_program *programs[REGION_PROGRAMS];
+	struct unfreed_bpf *skel = tracer__open_again();
+	int err;
 
-	for (size_t i = 0; !err && i < sizeof(entries) / sizeof(entries[0]); i++)
-		err = attach(tracer, tracer->region_skel->progs.system_call_entry, entries[i]);
-	for (size_t i = 0; !err && i < sizeof(exits) / sizeof(exits[0]); i++)
-		err = attach(tracer, tracer->region_skel->progs.system_call_exit, exits[i]);
+	if (!skel)
+		return -errno;
+	tracer__region_programs(skel, programs);
+	for (int i = 0; i < REGION_PROGRAMS; i++)
+		bpf_program__set_autoload(programs[i], true);
+	err = tracer__load_marked(tracer, skel);
+	if (err)
+		return err;
+	tracer->region_skel = skel;
+	err = attach(tracer, programs);
 	if (err)
 		tracer__detach_regions(tracer);
 	return err;
@@ -65,25 +57,6 @@ void tracer__detach_regions(struct tracer *tracer)
 		bpf_link__destroy(tracer->region_links[--tracer->region_link_cnt]);
 	unfreed_bpf__destroy(tracer->region_skel);
 	tracer->region_skel = NULL;
-}
-
-static uint64_t missed_by(const struct bpf_program *program)
-{
-	struct bpf_prog_info info = {0};
-	uint32_t size = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size)
-		       ? 0
-		       : info.recursion_misses;
-}
-
-uint64_t tracer__missed_region_cnt(const struct tracer *tracer)
-{
-	const struct unfreed_bpf *skel = tracer->region_skel;
-
-	return skel ? missed_by(skel->progs.system_call_entry) +
-			      missed_by(skel->progs.system_call_exit)
-		    : 0;
 }
 
 bool tracer__regions_are_lost(struct tracer *tracer)
