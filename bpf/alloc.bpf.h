@@ -12,6 +12,10 @@
  *
  * How entry and return reach us depends on the kernel (user/probe/attach.c): one
  * session program that is told apart here, or an entry and a return program.
+ *
+ * A function that may throw can have no return probe: the unwinder cannot pass the
+ * kernel's trampoline, and the program would end. Its entry is probed, and each ret
+ * that it may reach (user/probe/exits.c).
  */
 
 static __always_inline struct uf_process *current_process(void)
@@ -42,10 +46,17 @@ static __always_inline bool file_is_on(__u64 cookie)
 }
 
 /* Reads size and addresses of a call from its arguments. */
-static __always_inline void call_read_arguments(struct pending_call *call, struct pt_regs *ctx)
+static __always_inline void call_read_arguments(struct pending_call *call, struct pt_regs *ctx,
+						__u64 cookie)
 {
 	__u64 a = PT_REGS_PARM1(ctx), b = PT_REGS_PARM2(ctx), c = PT_REGS_PARM3(ctx);
 	__u64 page = cfg_page_size_bytes, size;
+
+	if (cookie & UF_COOKIE_HEAP_FIRST) {
+		a = b;
+		b = c;
+		c = PT_REGS_PARM4(ctx);
+	}
 
 	/* A product that overflows is of no interest: that call fails. But it must not be taken for
 	 * realloc(p, 0), which frees. */
@@ -66,7 +77,12 @@ static __always_inline void call_read_arguments(struct pending_call *call, struc
 	case UF_PVALLOC:
 		call->size_bytes = (a + page - 1) & -page;
 		break;
+	case UF_XALLOCX:
+		if (c)
+			call->func = UF_XALLOCX_EXTRA;
+		/* fallthrough */
 	case UF_REALLOC:
+	case UF_REALLOCF:
 		call->address = a;
 		call->size_bytes = b;
 		break;
@@ -82,7 +98,7 @@ static __always_inline void call_read_arguments(struct pending_call *call, struc
 
 static __always_inline bool func_frees(__u32 func)
 {
-	return func == UF_REALLOC || func == UF_REALLOCARRAY;
+	return func >= UF_REALLOC && func < UF_FREE;
 }
 
 static __always_inline bool size_is_wanted(__u64 size_bytes)
@@ -109,10 +125,13 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 		loss_add(THREAD_STATE, 1);
 		return false;
 	}
+	thread->forwarded = 0;
 	call.sp = PT_REGS_SP(ctx);
+	call.ip = PT_REGS_IP(ctx);
 	call.image = process->image;
 	call.func = UF_COOKIE_FUNC(cookie);
-	call_read_arguments(&call, ctx);
+	call.may_throw = !!(cookie & UF_COOKIE_MAY_THROW);
+	call_read_arguments(&call, ctx, cookie);
 	if (thread->depth && thread_call_is_nested(thread, ctx, &replaced))
 		return false;
 
@@ -140,7 +159,35 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 	slot = thread_push_call(thread);
 	call.level = slot->level;
 	*slot = call;
+	if (slot->may_throw)
+		bpf_probe_read_user(&slot->return_address, sizeof(slot->return_address),
+				    (void *)slot->sp);
 	return true;
+}
+
+/*
+ * The block that a call has returned; 0: none. Of xallocx, and the size that the block has now.
+ */
+static __always_inline __u64 call_result(struct pending_call *call, __u64 result)
+{
+	__u64 block = 0;
+
+	switch (call->func) {
+	case UF_POSIX_MEMALIGN:
+		if (!(__u32)result &&
+		    bpf_probe_read_user(&block, sizeof(block), (void *)call->address))
+			loss_add(RESULT_UNREADABLE, 1);
+		return block;
+	case UF_XALLOCX:
+	case UF_XALLOCX_EXTRA:
+		if (result < call->size_bytes)
+			return 0;
+		/* Who asks for more if possible is told how much he got. */
+		if (call->func == UF_XALLOCX_EXTRA)
+			call->size_bytes = result;
+		return call->address;
+	}
+	return result;
 }
 
 /* The old block of a realloc that has returned. */
@@ -151,33 +198,47 @@ static __always_inline void settle_old_block(struct pending_call *call, __u64 re
 	if (!call->has_old)
 		return;
 	/* NULL means failure, except that glibc's realloc(p, 0) frees p. */
-	if (result || !call->size_bytes)
+	if (result || !call->size_bytes || call->func == UF_REALLOCF)
 		site_remove_block(&call->old);
 	else
 		live_put_back(&key, &call->old);
 }
 
-static __noinline int alloc_return(struct pt_regs *ctx)
+/* The call that the return, or at_ret the ret that comes next, is of. */
+static __always_inline struct pending_call *returning_call(struct pt_regs *ctx,
+							   struct thread_state *thread, bool at_ret,
+							   __u64 *pc, __u64 *sp)
+{
+	__u64 in_slot = 0;
+
+	*sp = PT_REGS_SP(ctx);
+	*pc = PT_REGS_IP(ctx);
+	if (!at_ret)
+		return thread_pop_call(thread, *sp, 0, 0);
+	if (bpf_probe_read_user(&in_slot, sizeof(in_slot), (void *)*sp) || !in_slot)
+		return NULL;
+	*pc = in_slot;
+	if (in_slot == return_trampoline())
+		*pc = original_return_address(*sp);
+	*sp += RETURN_SP_DELTA;
+	return thread_pop_call(thread, *sp, in_slot, *pc ? *pc : in_slot);
+}
+
+static __noinline int alloc_return(struct pt_regs *ctx, bool at_ret)
 {
 	struct thread_state *thread = thread_state_get(false);
 	struct pending_call *call;
 	struct uf_process *process;
 	struct uf_block_key key = {};
 	struct uf_block block = {};
-	__u64 result = PT_REGS_RC(ctx);
+	__u64 result, pc, sp;
 
 	if (!thread || !thread->depth)
 		return 0;
-	call = thread_pop_call(thread, PT_REGS_SP(ctx));
+	call = returning_call(ctx, thread, at_ret, &pc, &sp);
 	if (!call || call->is_unwanted)
 		return 0;
-	if (call->func == UF_POSIX_MEMALIGN) {
-		bool failed = (__u32)result;
-
-		result = 0;
-		if (!failed && bpf_probe_read_user(&result, sizeof(result), (void *)call->address))
-			loss_add(RESULT_UNREADABLE, 1);
-	}
+	result = call_result(call, PT_REGS_RC(ctx));
 	settle_old_block(call, result);
 	if (!result) {
 		if (!call->has_old || call->size_bytes)
@@ -187,7 +248,7 @@ static __noinline int alloc_return(struct pt_regs *ctx)
 	process = current_process();
 	if (!process || process->image != call->image || !size_is_wanted(call->size_bytes))
 		return 0;
-	if (!site_here(ctx, thread, call->image, UF_SITE_MALLOC, &block.site))
+	if (!site_at(ctx, thread, call->image, UF_SITE_MALLOC, pc, sp, &block.site))
 		return 0;
 	key.address = result;
 	key.image = call->image;
@@ -205,7 +266,7 @@ int alloc_session(struct pt_regs *ctx)
 	refuse_private_stack(ctx, no_session_programs);
 	/* At a return the program counter is the caller's. */
 	if (bpf_get_func_ip(ctx) != PT_REGS_IP(ctx)) {
-		alloc_return(ctx);
+		alloc_return(ctx, false);
 		return 0;
 	}
 	return !alloc_enter(ctx);
@@ -223,27 +284,46 @@ SEC("uretprobe")
 int alloc_exit(struct pt_regs *ctx)
 {
 	refuse_private_stack(ctx, no_programs);
-	alloc_return(ctx);
+	alloc_return(ctx, false);
 	return 0;
+}
+
+/* On a ret of a function that may throw, or of one that it may jump to. */
+SEC("uprobe")
+int alloc_ret(struct pt_regs *ctx)
+{
+	refuse_private_stack(ctx, no_programs);
+	alloc_return(ctx, true);
+	return 0;
+}
+
+/* Is this free called by another, a wrapper of it or operator delete, that has been told of the
+ * block? */
+static __always_inline bool is_forwarded(const struct thread_state *thread, __u64 address, __u64 sp)
+{
+	return thread && thread->forwarded == address && sp <= thread->forwarded_sp;
 }
 
 /* True if the return is of interest. */
 static __always_inline bool free_enter(struct pt_regs *ctx)
 {
 	struct uf_block_key key = {.address = PT_REGS_PARM1(ctx)};
+	__u64 cookie = bpf_get_attach_cookie(ctx), sp = PT_REGS_SP(ctx);
 	struct pending_call *replaced = NULL;
 	struct uf_block block = {};
 	struct uf_process *process;
 	struct thread_state *thread;
 	bool nested = false;
 
-	if (!key.address || !file_is_on(bpf_get_attach_cookie(ctx)))
+	/* Or some compilers read it later, through a pointer that the verifier does not allow. */
+	barrier_var(sp);
+	if (!key.address || !file_is_on(cookie))
 		return false;
 	process = current_process();
 	if (!process)
 		return false;
 	stats_add(event_cnt, 1);
-	thread = thread_state_get(cfg_mmap);
+	thread = thread_state_get(cfg_mmap || cookie & UF_COOKIE_MAY_FORWARD);
 	if (thread && thread->depth)
 		nested = thread_call_is_nested(thread, ctx, &replaced);
 	if (replaced && replaced->has_old)
@@ -252,9 +332,13 @@ static __always_inline bool free_enter(struct pt_regs *ctx)
 	key.image = process->image;
 	if (live_take(process, &key, &block))
 		site_remove_block(&block);
-	else if (!nested)
+	else if (!nested && !is_forwarded(thread, key.address, sp))
 		stats_add(unknown_free_cnt, 1);
-	return cfg_mmap && thread && !nested && thread_enter_free(thread, PT_REGS_SP(ctx));
+	if (thread) {
+		thread->forwarded = key.address;
+		thread->forwarded_sp = sp;
+	}
+	return cfg_mmap && thread && !nested && thread_enter_free(thread, sp);
 }
 
 static __always_inline void free_return(struct pt_regs *ctx)

@@ -150,6 +150,33 @@ struct {
 	__type(value, __u32);
 } pool_spares SEC(".maps");
 
+/*
+ * Pools that were opened a moment ago, by process. Inserted by the probe that sees a pool opened,
+ * deleted by user space when the image is gone. Full: pools stay with who opened them.
+ */
+struct young_pool {
+	__u64 tenant;    /* 0: none */
+	__u64 first;     /* address of the block that it was opened for */
+	__u32 index;
+	__u32 block_cnt; /* in use, when last looked at */
+};
+
+#define YOUNG_POOLS 32
+
+struct young_pools {
+	__u32 next, turn;
+	__u64 looked_ns; /* CLOCK_MONOTONIC */
+	struct young_pool pools[YOUNG_POOLS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1 << 12);
+	__type(key, uf_image_id);
+	__type(value, struct young_pools);
+} young_pools SEC(".maps");
+
 /* Image number -> image. Inserted with its process; deleted by user space after its last heir. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -78,7 +78,8 @@ static __always_inline void pool_debit(const struct uf_pool *pool, __u64 tenant)
 __u64 next_pool_serial;
 
 /* Charges the pool at key to block's site, in place of whoever had it before. True: it is. */
-__noinline int pool_open(struct uf_block_key *at, struct uf_block *opened, __u32 size_class)
+__noinline int pool_open(struct uf_block_key *at, struct uf_block *opened, __u32 size_class,
+			 __u64 left)
 {
 	struct uf_block_key key;
 	struct uf_pool *pool;
@@ -106,10 +107,172 @@ __noinline int pool_open(struct uf_block_key *at, struct uf_block *opened, __u32
 	pool->bytes = block.size_bytes;
 	pool->epoch = block.epoch;
 	pool->size_class = size_class;
+	pool->left = left;
+	pool->opened_ns = bpf_ktime_get_ns();
 	site_add_block(&block);
 	tenant = __sync_fetch_and_add(&next_pool_serial, 1);
 	__sync_lock_test_and_set(&pool->tenant, UF_POOL_TENANT(block.site, tenant));
 	return true;
+}
+
+/* ---- who keeps what is in a pool ---- */
+
+/*
+ * A pool is opened when the others are full: by whoever wants one more block just then. That may
+ * be a line which frees all it has a moment later, when others that keep theirs have put them into
+ * the same pool. So the block that a pool was opened for is watched while it is young, at calls of
+ * malloc() and free(), as many pools at a time as the time since the last call allows. If it is
+ * seen on the pool's list of free blocks, its line does not keep what it allocates; user space then
+ * gives the pool to a line that does (user/agent/pool_keepers.c). The block may have been freed and
+ * handed out again between two looks: that is missed.
+ */
+#define YOUNG_NS         2000000000ULL
+#define LOOK_EACH_NS     4000 /* one pool in so much time; it takes 100 ns */
+#define FREE_LIST_LOOKED 8   /* blocks, and as many as were freed since the last look */
+#define FREE_LIST_MAX    256
+#define PY_TYPE_AT       8     /* in an object: its type */
+#define MAX_SMALL        65535 /* less than any pointer */
+
+static __always_inline void young_pool_add(const struct uf_block_key *key, __u64 first)
+{
+	static const struct young_pools none = {};
+	__u32 *index = bpf_map_lookup_elem(&pool_index, key);
+	struct young_pools *young;
+	uf_image_id image = key->image;
+	struct young_pool *slot;
+	struct uf_pool *pool;
+
+	pool = index ? bpf_map_lookup_elem(&pools, index) : NULL;
+	if (!pool)
+		return;
+	young = bpf_map_lookup_elem(&young_pools, &image);
+	if (!young) {
+		bpf_map_update_elem(&young_pools, &image, &none, BPF_NOEXIST);
+		young = bpf_map_lookup_elem(&young_pools, &image);
+		if (!young)
+			return;
+	}
+	slot = &young->pools[young->next++ % YOUNG_POOLS];
+	slot->tenant = 0;
+	slot->first = first;
+	slot->index = *index;
+	slot->block_cnt = 1;
+	slot->tenant = *(volatile __u64 *)&pool->tenant;
+}
+
+/* Is the block among the first of a list of free ones, the newest first? */
+__noinline int is_on_free_list(__u64 block, __u64 list, __u32 depth)
+{
+	for (__u32 i = 0; i < FREE_LIST_MAX; i++) {
+		if (!list || i >= depth)
+			return false;
+		if (list == block)
+			return true;
+		if (bpf_probe_read_user(&list, sizeof(list), (void *)list))
+			return false;
+	}
+	return false;
+}
+
+/* Is there a type whose type is "type", as the built-in ones are? */
+static __always_inline bool is_plain_type(__u64 address)
+{
+	__u64 meta, meta_meta;
+
+	return !bpf_probe_read_user(&meta, sizeof(meta), (void *)(address + PY_TYPE_AT)) &&
+	       !bpf_probe_read_user(&meta_meta, sizeof(meta_meta), (void *)(meta + PY_TYPE_AT)) &&
+	       meta == meta_meta;
+}
+
+/*
+ * Is in the block something that nobody holds? CPython keeps some freed objects for who wants one
+ * next (free lists: of dicts and of their keys 80 each), and the pool knows nothing of that. What
+ * looks otherwise is held.
+ */
+static __noinline bool is_unheld(__u64 block, __u32 block_bytes)
+{
+	/* Objects: a count of references and a type; before it, if collected, two links. */
+	__u64 words[4];
+
+	if (block_bytes < sizeof(words) || bpf_probe_read_user(words, sizeof(words), (void *)block))
+		return false;
+	/* A float in its free list has a link in place of the type. */
+	if (block_bytes == sizeof(words))
+		return !words[0] && words[1] > MAX_SMALL;
+	if (!words[2] && words[3])
+		return is_plain_type(words[3]);
+	/* Keys: a count of references, then 8 (up to 3.10) or log2 of 8 twice and a kind. */
+	return !words[0] && (words[1] == 8 ||
+			     ((__u16)words[1] == 0x0303 && (__u8)(words[1] >> 16) <= 2));
+}
+
+/* Is the pool still what it was opened as, and held by who opened it? */
+static __always_inline bool young_pool_is_left(struct young_pool *slot, const struct uf_pool *pool,
+					       __u64 now, bool *is_gone)
+{
+	struct uf_pool_header header;
+	__u32 freed;
+
+	*is_gone = now - pool->opened_ns > YOUNG_NS ||
+		   bpf_probe_read_user(&header, sizeof(header),
+				       (void *)(slot->first & -(__u64)pool->bytes)) ||
+		   header.size_class != pool->size_class || !header.block_cnt;
+	if (*is_gone)
+		return false;
+	freed = header.block_cnt < slot->block_cnt ? slot->block_cnt - header.block_cnt : 0;
+	slot->block_cnt = header.block_cnt;
+	return is_unheld(slot->first, UF_POOL_BLOCK_BYTES(&header)) ||
+	       is_on_free_list(slot->first, header.free_block, FREE_LIST_LOOKED + freed);
+}
+
+/* Looks at the next young pools of the process. */
+static __always_inline void young_pools_look(uf_image_id image)
+{
+	struct young_pools *young = bpf_map_lookup_elem(&young_pools, &image);
+	__u64 now, cnt;
+
+	if (!young)
+		return;
+	now = bpf_ktime_get_ns();
+	cnt = 1 + (now - young->looked_ns) / LOOK_EACH_NS;
+	young->looked_ns = now;
+	for (__u32 n = 0; n < YOUNG_POOLS; n++) {
+		struct young_pool *slot = &young->pools[young->turn++ % YOUNG_POOLS];
+		__u64 tenant = *(volatile __u64 *)&slot->tenant;
+		struct uf_pool *pool;
+		__u32 i = slot->index;
+		bool is_gone;
+
+		if (n >= cnt)
+			break;
+		if (!tenant)
+			continue;
+		pool = bpf_map_lookup_elem(&pools, &i);
+		if (!pool)
+			return;
+		if (*(volatile __u64 *)&pool->tenant != tenant) {
+			slot->tenant = 0;
+			continue;
+		}
+		if (young_pool_is_left(slot, pool, now, &is_gone)) {
+			pool->left = tenant;
+			slot->tenant = 0;
+		} else if (is_gone) {
+			slot->tenant = 0;
+		}
+	}
+}
+
+/* At malloc() and free(), beside the program that counts. */
+SEC("uprobe")
+int pool_watch(struct pt_regs *ctx)
+{
+	struct uf_process *process = current_process();
+
+	refuse_private_stack(ctx, no_programs);
+	if (process)
+		young_pools_look(process->image);
+	return 0;
 }
 
 #define MAX_UNSOUND_POOLS 64
@@ -175,7 +338,8 @@ static __noinline int pool_return(struct pt_regs *ctx)
 	    !site_here(ctx, thread, key.image, UF_SITE_PYMALLOC, &block.site))
 		return 0;
 	block.epoch = *(volatile __u32 *)&current_epoch;
-	pool_open(&key, &block, size_class);
+	if (pool_open(&key, &block, size_class, 0))
+		young_pool_add(&key, result);
 	return 0;
 }
 
@@ -306,7 +470,7 @@ static long copy_pool(void *map, struct uf_block_key *key, __u32 *index, struct 
 	tenant = *(volatile __u64 *)&pool->tenant;
 	child_key.image = copy->to;
 	if (!tenant || !pool_site_of_child(UF_POOL_SITE(tenant), copy->to, &block.site) ||
-	    !pool_open(&child_key, &block, pool->size_class))
+	    !pool_open(&child_key, &block, pool->size_class, pool->left ? UF_POOL_INHERITED : 0))
 		return 0;
 	i = block.site;
 	site = bpf_map_lookup_elem(&sites, &i);

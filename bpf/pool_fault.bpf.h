@@ -39,7 +39,7 @@ static __always_inline void count_last_fault(struct thread_state *thread, uf_ima
 	thread->fault_address = 0;
 	size_class = pool_class_if_used(key.address, block.size_bytes);
 	if (size_class >= 0 && !is_charged(&key))
-		pool_open(&key, &block, size_class);
+		pool_open(&key, &block, size_class, 0);
 }
 
 SEC("tp_btf/page_fault_user")

@@ -41,14 +41,17 @@ full:
 	return false;
 }
 
-/* The site of the stack that thread is at now. False: it could not be kept (counted). */
-static __always_inline bool site_here(struct pt_regs *ctx, struct thread_state *thread,
-				      uf_image_id image, __u32 kind, __u32 *out)
+/*
+ * The site of the stack that thread is at when it has returned to pc. False: it could not be kept
+ * (counted).
+ */
+static __always_inline bool site_at(struct pt_regs *ctx, struct thread_state *thread,
+				    uf_image_id image, __u32 kind, __u64 pc, __u64 sp, __u32 *out)
 {
 	struct uf_site_key key = {.image = image};
 	__u32 *known, stack = 0;
 
-	stack_walk(thread, image, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx));
+	stack_walk(thread, image, pc, sp, PT_REGS_FP(ctx));
 	if (kind)
 		thread->stack_id = hash_mix(thread->stack_id, kind) | 1;
 	key.stack_id = thread->stack_id;
@@ -61,6 +64,13 @@ static __always_inline bool site_here(struct pt_regs *ctx, struct thread_state *
 		return true;
 	}
 	return stack_intern(thread, image, &stack) && site_new(&key, stack, kind, out);
+}
+
+/* The same of the stack that thread is at now. */
+static __always_inline bool site_here(struct pt_regs *ctx, struct thread_state *thread,
+				      uf_image_id image, __u32 kind, __u32 *out)
+{
+	return site_at(ctx, thread, image, kind, PT_REGS_IP(ctx), PT_REGS_SP(ctx), out);
 }
 
 /* The cohort that holds the blocks of an epoch. */

@@ -27,21 +27,30 @@
  * A call with the same sp as the pending one is either a tail call (glibc's
  * reallocarray jumps to realloc) or the same caller again after a longjmp: both
  * times the new call takes the old one's place.
+ *
+ * An exception leaves a call of operator new, at any time, and so every call that
+ * seems to be made by it is looked at like one after a handler; its return address
+ * says besides whether the stack there is still its own. What the new handler
+ * allocates meanwhile, or what throws the exception, does so by itself: a call from
+ * another file than the operator's is none of its calls.
  */
 
 #define MAX_PENDING_CALLS 4
 
 struct pending_call {
 	__u64 sp; /* at entry */
+	__u64 ip; /* at entry */
+	__u64 return_address; /* of a call that may throw, and so is told by its ret; else 0 */
 	__u64 size_bytes;
 	__u64 address;	     /* realloc: the old block; posix_memalign: where the result goes */
 	struct uf_block old; /* realloc: the old block, taken out of the live table */
 	uf_image_id image;
-	__u32 func;  /* enum uf_func */
 	__u16 level; /* signal level that it was made at */
-	__u16 has_old;
-	__u16 is_suspect; /* a handler that ended may have left it by siglongjmp */
-	__u16 is_unwanted; /* its size is not: it only shows what is done inside */
+	__u8 func;   /* enum uf_func */
+	__u8 has_old : 1;
+	__u8 may_throw : 1;
+	__u8 is_suspect : 1; /* a handler that ended may have left it by siglongjmp */
+	__u8 is_unwanted : 1; /* its size is not: it only shows what is done inside */
 };
 
 /* Of the system calls that bpf/region.bpf.h looks at. */
@@ -63,6 +72,8 @@ struct thread_state {
 	struct walk walk;
 	struct python_walk python;
 	__u32 is_interrupted; /* the walk begins at an instruction, not at a return address */
+	/* The last block that was freed, and where the call was; 0: none since the last allocation. */
+	__u64 forwarded, forwarded_sp;
 	/* The last page fault that may be a pool's (bpf/pool_fault.bpf.h); address 0: none. */
 	uf_image_id fault_image;
 	__u64 fault_address;
@@ -125,9 +136,13 @@ __noinline int pending_call_abandon(struct pending_call *call)
 	struct uf_block_key key = {};
 	struct uf_block old;
 
-	if (!call)
+	if (!call || call->is_unwanted)
 		return 0;
-	loss_add(CALL_ABANDONED, 1);
+	/* One that threw has handed out nothing. */
+	if (call->may_throw)
+		stats_add(failed_alloc_cnt, 1);
+	else
+		loss_add(CALL_ABANDONED, 1);
 	if (!call->has_old)
 		return 0;
 	key.address = call->address;
@@ -137,47 +152,67 @@ __noinline int pending_call_abandon(struct pending_call *call)
 	return 0;
 }
 
-/*
- * Does the walk that has begun meet the call whose return address lies in slot? If it cannot tell,
- * true if the slot still holds the return probe's trampoline.
- */
-static __always_inline int walk_meets_call(struct walk *walk, __u64 slot)
+/* Is there what must be while the call is: its return address, or what stands for that? */
+static __always_inline bool slot_is_intact(const struct walk *walk, const struct pending_call *call)
 {
 	__u64 value = 0;
 
-	for (int i = 0; cfg_stack_mode != UF_STACK_FP && i < UF_MAX_FRAMES; i++) {
+	if (bpf_probe_read_user(&value, sizeof(value), (void *)call->sp))
+		return false;
+	return value == walk->trampoline || (value && value == call->return_address);
+}
+
+enum pending_state { CALL_IS_GONE, CALL_IS_CALLER, CALL_IS_ABOVE };
+
+/*
+ * Is a pending call still on the stack that the walk begins in? It is if the walk
+ * meets its return address; if the walk cannot tell, if that is as it was. Then it is
+ * the other's caller, or (of a call that may throw) merely above, if the direct caller is in
+ * another file.
+ */
+static __always_inline int walk_to_call(struct walk *walk, const struct pending_call *call)
+{
+	int state = CALL_IS_CALLER;
+
+	if (call->return_address && !slot_is_intact(walk, call))
+		return CALL_IS_GONE;
+	for (int i = 0; i < UF_MAX_FRAMES; i++) {
+		/* Without tables it names the mapping, and ends. */
 		int end = unwind_step(walk);
 
-		if (walk->sp - RETURN_SP_DELTA == slot)
-			return 1;
+		if (!i && call->may_throw && walk->mapping.end &&
+		    call->ip - walk->mapping.start >= walk->mapping.end - walk->mapping.start)
+			state = CALL_IS_ABOVE;
+		if (walk->sp - RETURN_SP_DELTA == call->sp)
+			return state;
 		if (end == UF_END_COMPLETE)
-			return 0;
+			return CALL_IS_GONE;
 		if (end >= 0)
 			break;
 	}
-	if (bpf_probe_read_user(&value, sizeof(value), (void *)slot))
-		return 0;
-	return value == walk->trampoline;
+	return slot_is_intact(walk, call) ? state : CALL_IS_GONE;
 }
 
-/* Is the call whose return address lies in slot still on the stack of a call entered at sp? */
-__noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp, __u64 slot)
+/* Of a call entered at sp. */
+__noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp,
+				struct pending_call *call)
 {
-	__u64 pc = 0;
+	__u64 value = 0;
 
-	if (!thread || bpf_probe_read_user(&pc, sizeof(pc), (void *)sp))
-		return 0;
-	walk_begin(&thread->walk, pc, sp + RETURN_SP_DELTA, fp);
-	return walk_meets_call(&thread->walk, slot);
+	if (!thread || !call || bpf_probe_read_user(&value, sizeof(value), (void *)sp))
+		return CALL_IS_GONE;
+	walk_begin(&thread->walk, value, sp + RETURN_SP_DELTA, fp);
+	return walk_to_call(&thread->walk, call);
 }
 
-/* Likewise, of a thread that is in a system call. */
-__noinline int call_is_below(struct thread_state *thread, __u64 pc, __u64 sp, __u64 fp, __u64 slot)
+/* Of a thread that is in a system call. */
+__noinline int call_is_below(struct thread_state *thread, __u64 pc, __u64 sp, __u64 fp,
+			     struct pending_call *call)
 {
-	if (!thread)
-		return 0;
+	if (!thread || !call)
+		return CALL_IS_GONE;
 	walk_begin(&thread->walk, pc, sp, fp);
-	return walk_meets_call(&thread->walk, slot);
+	return walk_to_call(&thread->walk, call);
 }
 
 /*
@@ -193,6 +228,7 @@ static __always_inline bool thread_call_is_nested(struct thread_state *thread, s
 	*replaced = NULL;
 	for (int i = 0; i < MAX_PENDING_CALLS; i++) {
 		struct pending_call *top;
+		int state;
 
 		if (!thread->depth)
 			break;
@@ -206,12 +242,13 @@ static __always_inline bool thread_call_is_nested(struct thread_state *thread, s
 		if (sp < top->sp) {
 			if (top->level != thread->level)
 				return false;
-			if (!top->is_suspect)
+			if (!top->is_suspect && !top->may_throw)
 				return true;
 			thread->walk.image = top->image;
-			if (call_is_on_stack(thread, sp, PT_REGS_FP(ctx), top->sp)) {
+			state = call_is_on_stack(thread, sp, PT_REGS_FP(ctx), top);
+			if (state != CALL_IS_GONE) {
 				top->is_suspect = 0;
-				return true;
+				return state == CALL_IS_CALLER;
 			}
 		}
 		if (sp == top->sp)
@@ -245,10 +282,10 @@ static __always_inline bool thread_is_in_allocator(struct thread_state *thread,
 		return false;
 	if (sp > top->sp)
 		return false;
-	if (top->level == thread->level && !top->is_suspect)
+	if (top->level == thread->level && !top->is_suspect && !top->may_throw)
 		return true;
 	thread->walk.image = top->image;
-	return call_is_below(thread, PT_REGS_IP(regs), sp, PT_REGS_FP(regs), top->sp);
+	return call_is_below(thread, PT_REGS_IP(regs), sp, PT_REGS_FP(regs), top) != CALL_IS_GONE;
 }
 
 /* free() is entered with sp. False: inside another one. */
@@ -309,14 +346,17 @@ static __always_inline void thread_abandon_calls(struct thread_state *thread, __
 /*
  * The pending call that returns with sp, taken off with all above it; NULL if there is none. It
  * stays readable until the thread's next call. (Not copied: the stack is short, and a walk is
- * next.)
+ * next.) At a ret: in_slot is what that finds, return_address what stands for it; else both 0.
  */
-static __always_inline struct pending_call *thread_pop_call(struct thread_state *thread, __u64 sp)
+static __always_inline struct pending_call *thread_pop_call(struct thread_state *thread, __u64 sp,
+							    __u64 in_slot, __u64 return_address)
 {
 	for (int i = MAX_PENDING_CALLS - 1; i >= 0; i--) {
 		struct pending_call *call = thread_call(thread, i);
 
 		if ((__u32)i >= thread->depth || call->sp + RETURN_SP_DELTA != sp)
+			continue;
+		if (call->return_address != in_slot && call->return_address != return_address)
 			continue;
 		thread_abandon_calls(thread, i + 1);
 		thread->depth = i;

@@ -26,15 +26,25 @@ enum uf_func {
 	UF_PVALLOC,        /* p = f(size), size rounded up to whole pages */
 	UF_REALLOC,        /* p = f(old, size) */
 	UF_REALLOCARRAY,   /* p = f(old, n, size) */
-	UF_FREE,           /* f(p): free, cfree, free_sized, free_aligned_sized */
+	UF_REALLOCF,       /* p = f(old, size), which frees old if it fails */
+	UF_XALLOCX,        /* real size = f(old, size, extra): in place; less than size if it fails */
+	UF_XALLOCX_EXTRA,  /* the same with extra > 0 (told by the probe): the real size is taken */
+	UF_FREE,           /* f(p): free, cfree, free_sized, free_aligned_sized, operator delete */
 	UF_FUNC_CNT,
 };
 
-/* A probe's cookie: the function, and the slot of the file that it was placed in. */
-#define UF_COOKIE_FUNC_BITS 8
-#define UF_COOKIE(func, file_slot) ((__u64)(func) | ((__u64)(file_slot) << UF_COOKIE_FUNC_BITS))
-#define UF_COOKIE_FUNC(cookie) ((__u32)(cookie) & ((1u << UF_COOKIE_FUNC_BITS) - 1))
-#define UF_COOKIE_FILE(cookie) ((__u32)((cookie) >> UF_COOKIE_FUNC_BITS) & (UF_MAX_FILES - 1))
+/*
+ * A probe's cookie: the function, how it differs from what the table above says, and the slot of
+ * the file that it was placed in.
+ */
+#define UF_COOKIE_HEAP_FIRST  (1u << 5) /* a heap comes before the arguments */
+#define UF_COOKIE_MAY_THROW   (1u << 6) /* operator new: its returns are probed one by one */
+#define UF_COOKIE_MAY_FORWARD (1u << 7) /* this free often calls another that is probed */
+#define UF_COOKIE_FILE_SHIFT  8
+#define UF_COOKIE(func, flags, file_slot)                                                          \
+	((__u64)(func) | (__u64)(flags) | ((__u64)(file_slot) << UF_COOKIE_FILE_SHIFT))
+#define UF_COOKIE_FUNC(cookie) ((__u32)(cookie) & (UF_COOKIE_HEAP_FIRST - 1))
+#define UF_COOKIE_FILE(cookie) ((__u32)((cookie) >> UF_COOKIE_FILE_SHIFT) & (UF_MAX_FILES - 1))
 
 #define UF_MAX_FILES   256 /* files with probes at a time; power of two */
 #define UF_MAX_FRAMES  127 /* as the kernel's own PERF_MAX_STACK_DEPTH */
@@ -268,11 +278,15 @@ enum uf_loss {
 struct uf_pool {
 	__u64 address;  /* 0: unused */
 	__u64 tenant;   /* UF_POOL_TENANT; 0: nobody */
+	__u64 left;     /* the tenant whose first object was seen freed soon; UF_POOL_INHERITED */
+	__u64 opened_ns; /* CLOCK_MONOTONIC */
 	uf_image_id image;
 	__u32 bytes;
 	__u32 epoch;    /* of the opening */
 	__u32 size_class; /* of the pool's blocks */
 };
+
+#define UF_POOL_INHERITED ((__u64)-1) /* was left, or given to another site, before a fork */
 
 #define UF_POOL_SITE_BITS 24
 #define UF_POOL_TENANT(site, serial) ((__u64)(serial) << UF_POOL_SITE_BITS | ((site) + 1))
@@ -373,6 +387,7 @@ struct uf_region_event {
 	__u64 start, bytes; /* whole pages; none in settled, restored, doubted */
 };
 
+_Static_assert(UF_FUNC_CNT <= UF_COOKIE_HEAP_FIRST, "functions fit into a cookie");
 _Static_assert(sizeof(struct uf_block_key) == 16, "padding would be part of the key");
 _Static_assert(sizeof(struct uf_block) == 24, "live table value");
 _Static_assert(sizeof(struct uf_site_key) == 16, "padding would be part of the key");
@@ -385,7 +400,7 @@ _Static_assert(sizeof(struct uf_unwind_file) == 16, "table of files");
 _Static_assert(sizeof(struct uf_process) == 16, "process table value");
 _Static_assert(sizeof(struct uf_event) == 64, "event");
 _Static_assert(sizeof(struct uf_region_event) == 48, "event");
-_Static_assert(sizeof(struct uf_pool) == 32, "table of pools");
+_Static_assert(sizeof(struct uf_pool) == 48, "table of pools");
 _Static_assert(sizeof(struct uf_pool_header) == 48, "CPython's");
 
 #endif

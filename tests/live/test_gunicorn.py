@@ -18,10 +18,10 @@ import harness
 APP = "flask_app.py"
 PAGE = 4096 + 49      # a str of ASCII characters has a head of 49 bytes
 EXTENSION = 1009
-PAIRS = 199           # a Session and a dict each, in one request
+PAIRS = 23            # a Session and a dict each, in one request
 # Of the pools' blocks: the instance and its values, the dict and its keys; the number is shared.
 PAIR = 64 + 32 + 64 + 128
-REQUESTS = {"page": 1009, "session": 107, "extension": 1013, "busy": 211}
+REQUESTS = {"page": 1009, "session": 929, "extension": 1013, "busy": 211}
 ROUNDS = 2
 REQUESTS_A_CONNECTION = 7
 OLDER_S = 1
@@ -196,10 +196,15 @@ class Gunicorn(harness.LiveTest):
         self.assertLessEqual(abs(value - expected), expected * part, (value, expected))
 
     def check_nothing_kept(self, report):
-        """Nothing of the line that keeps nothing has become old."""
+        """Nothing of the lines that keep nothing has become old; but for a pool in ten, which
+        others' objects keep."""
         sites = [site for site in report["sites"]
                  if app_frame(site) and app_frame(site)["function"].startswith("keep_nothing")]
-        self.assertEqual(harness.sums(sites), (0, 0), harness.describe(report))
+        blocks = [site for site in sites if site["kind"] != "pymalloc"]
+        self.assertEqual(harness.sums(blocks), (0, 0), harness.describe(report))
+        pools = [site for site in report["sites"] if site["kind"] == "pymalloc"]
+        self.assertLessEqual(harness.sums(site for site in pools if site in sites)[1],
+                             harness.sums(pools)[1] / 10, harness.describe(report))
 
     def under_load(self, tool):
         """Loads it twice: a report from the middle of the second time, when what the first has left

@@ -34,7 +34,7 @@ def keep_page(number):
 @app.route("/session/<int:number>")
 def keep_session(number):
     """Keeps small objects: instances and dicts."""
-    for i in range(199):
+    for i in range(23):
         SESSIONS.append(Session(number))  # LINE: session
         SESSIONS.append({"number": number, "i": i})  # LINE: dict
     return "kept"
@@ -50,5 +50,6 @@ def leak_in_extension(number):
 @app.route("/busy/<int:number>")
 def keep_nothing(number):
     """Allocates much, for the moment."""
-    rows = ["%d" % (i % 10) * 4096 for i in range(100)]  # LINE: busy
-    return str(len(rows) + number)
+    pages = ["%d" % (i % 10) * 4096 for i in range(100)]  # LINE: busy
+    rows = [{"number": number, "i": i} for i in range(1000)]  # LINE: rows
+    return str(len(pages) + len(rows))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
-"""A service with small objects: a line that keeps them, one that keeps none, and a forked child.
+"""A service with small objects: a line that keeps them, one that keeps none, and a forked child;
+or, with the argument "requests" or "dicts", one that has many for the moment and keeps a few, time
+and again.
 
 Gates as in gate.h: a line on standard output, then one byte of standard input.
 """
@@ -9,6 +11,8 @@ import sys
 
 NODES = 40009
 CHURNED = 20011
+REQUESTS = 1009
+KEPT = 11
 
 
 class Node:
@@ -65,6 +69,42 @@ def run_child(nodes, go):
         os.read(go, 1)
 
 
+def answer(number):
+    """Has many objects for the moment."""
+    nodes = [Node() for _ in range(307)]  # LINE: answer
+    names = ["%d of them" % (number + i) for i in range(307)]
+    return len(nodes) + len(" ".join(names))
+
+
+def remember(kept):
+    """Keeps some of the same kind."""
+    for _ in range(KEPT):
+        kept.append(Node())  # LINE: remember
+
+
+def answer_with_dicts(number):
+    """The same with dicts: 80 of those that are freed are handed out again without the allocator."""
+    rows = [{"number": number, "i": i} for i in range(307)]  # LINE: answer_with_dicts
+    return len(rows)
+
+
+def remember_dicts(kept):
+    """Keeps fewer than that at a time."""
+    for i in range(KEPT):
+        kept.append({"number": 0, "i": i})  # LINE: remember_dicts
+
+
+def serve(answer_one, remember_some):
+    """Request after request."""
+    kept = []
+    gate("READY")
+    for number in range(REQUESTS):
+        answer_one(number)
+        remember_some(kept)
+        answer_one(number)
+    gate("DONE requests %d" % (len(kept) * block_bytes(kept[0])))
+
+
 def main():
     """All of it, in order."""
     nodes, rows = [None] * NODES, [None] * CHURNED
@@ -89,4 +129,9 @@ def main():
     gate("DONE parent")
 
 
-main()
+if sys.argv[1:] == ["requests"]:
+    serve(answer, remember)
+elif sys.argv[1:] == ["dicts"]:
+    serve(answer_with_dicts, remember_dicts)
+else:
+    main()

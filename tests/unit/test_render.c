@@ -434,6 +434,8 @@ static struct snapshot *snapshot_of_kinds(void)
 	snap->sites[1].live_count = 3;
 	snap->sites[2].kind = SITE_MMAP;
 	snap->sites[2].live_count = 2;
+	snap->sites[1].unused_bytes = 1024;
+	snap->sites[1].foreign_bytes = 16384;
 	snapshot__sum(snap);
 	snapshot__select(snap, SORT_SIZE, 10);
 	return snap;
@@ -452,7 +454,8 @@ START_TEST(text_marks_pools_and_regions)
 	ck_assert_ptr_nonnull(
 		strstr(text, " 1. 64.0 KiB in 2 regions (50.0%) [mmap]  pid 4242 leaky\n"));
 	ck_assert_ptr_nonnull(
-		strstr(text, " 2. 48.0 KiB in 3 pools (37.5%) [pymalloc]  pid 4242 leaky\n"));
+		strstr(text, " 2. 48.0 KiB in 3 pools, 31.0 KiB used, 16.0 KiB others' (37.5%) "
+			     "[pymalloc]  pid 4242 leaky\n"));
 	ck_assert_ptr_nonnull(strstr(text, " 3. 16.0 KiB in 1 block (12.5%)  pid 4242 leaky\n"));
 	free(text);
 	snapshot__free(snap);
@@ -742,6 +745,10 @@ START_TEST(json_marks_pools_and_regions)
 	check_uint(regions, "live_bytes", 4 * 16384);
 	check_uint(regions, "live_count", 2);
 	check_uint(regions, "sites", 1);
+	check_uint(item(report, "sites", 1), "live_bytes", 48 * 1024);
+	check_uint(item(report, "sites", 1), "used_bytes", 31 * 1024);
+	check_uint(item(report, "sites", 1), "foreign_bytes", 16 * 1024);
+	ck_assert(!json_object_object_get_ex(item(report, "sites", 2), "used_bytes", NULL));
 	CHECK_FIELD_CNT(pools, 7);
 	check_uint(pools, "live_bytes", 3 * 16384);
 	check_uint(pools, "live_count", 3);

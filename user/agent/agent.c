@@ -183,6 +183,8 @@ static bool make_parts(struct agent *agent)
 		.sort = opts->sort,
 		.top = opts->top,
 		.per_process = opts->per_process,
+		.between_sites = agent__take_in_mappings,
+		.arg = agent,
 	};
 	struct cohorts_shared shared = tracer__cohorts_shared(agent->tracer);
 
@@ -218,7 +220,8 @@ static bool make_parts(struct agent *agent)
 	agent->names = (struct frame_names){agent->symbolizer, agent->unwinder, agent->mappings,
 					    agent->pythons};
 	agent->collector = collector__new(&collector_opts, agent->tracer, agent->tracees,
-					  agent->cohorts, agent->gc_watch, &agent->names);
+					  agent->cohorts, agent->gc_watch, agent->pools,
+					  &agent->names);
 	if (!agent->collector)
 		agent__say(agent, -1, "out of memory");
 	return agent->collector;

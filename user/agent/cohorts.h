@@ -42,10 +42,14 @@ struct cohorts_shared {
 	uint8_t *epoch_cohort;     /* UF_EPOCH_RING entries */
 };
 
+/* The cohort that holds what was born in an epoch, as the probes choose it (bpf/site.bpf.h). */
+uint32_t cohorts_shared__slot(const struct cohorts_shared *shared, uint32_t epoch);
 /*
- * Counts what was born in an epoch at a site, as the probes do it (bpf/site.bpf.h): as inherited by
+ * Counts what was born in an epoch at a site, as the probes do it: as allocated, as inherited by
  * fork, or as freed. A site past the table is none.
  */
+void cohorts_shared__alloc(const struct cohorts_shared *shared, uint32_t site, uint32_t epoch,
+			   uint64_t bytes, uint64_t cnt);
 void cohorts_shared__inherit(const struct cohorts_shared *shared, uint32_t site, uint32_t epoch,
 			     uint64_t bytes, uint64_t cnt);
 void cohorts_shared__free(const struct cohorts_shared *shared, uint32_t site, uint32_t epoch,

@@ -11,6 +11,7 @@
 #include "agent/frame_names.h"
 #include "agent/gc_watch.h"
 #include "agent/growth.h"
+#include "agent/pools.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
@@ -32,6 +33,7 @@ struct collector {
 	struct tracees *tracees;
 	struct cohorts *cohorts;
 	const struct gc_watch *gc_watch;
+	const struct pools *pools;
 	const struct frame_names *names;
 	uint64_t start_ns;
 	struct growth *growth;
@@ -49,7 +51,7 @@ static uint64_t now_ns(clockid_t clock)
 
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
-				 const struct gc_watch *gc_watch,
+				 const struct gc_watch *gc_watch, const struct pools *pools,
 				 const struct frame_names *names)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
@@ -61,6 +63,7 @@ struct collector *collector__new(const struct collector_opts *opts, struct trace
 	collector->tracees = tracees;
 	collector->cohorts = cohorts;
 	collector->gc_watch = gc_watch;
+	collector->pools = pools;
 	collector->names = names;
 	collector->start_ns = now_ns(CLOCK_MONOTONIC);
 	collector->growth = growth__new(opts->per_process);
@@ -203,37 +206,68 @@ static enum snapshot_site_kind kind_of(const struct uf_site *site)
 	}
 }
 
+/* One look at the kernel's tables, for all sites. */
+struct sites_look {
+	struct cohort_age ages[UF_MAX_COHORTS];
+	uint32_t age_cnt;
+	struct pool_use *pools; /* by site; NULL: none */
+	const struct tracee *tracee; /* of the last site */
+};
+
+/* 0 or -ENOMEM. */
+static int look(const struct collector *collector, uint64_t now, uint32_t site_cnt,
+		struct sites_look *look)
+{
+	bool counts[UF_MAX_COHORTS] = {false};
+
+	*look = (struct sites_look){0};
+	look->age_cnt = cohorts__ages(collector->cohorts, now, look->ages);
+	for (uint32_t i = 0; i < look->age_cnt; i++)
+		counts[look->ages[i].slot] = look->ages[i].min_age_ns >= collector->opts.older_ns;
+	look->pools = pools__use(collector->pools, counts, site_cnt);
+	return look->pools ? 0 : -errno;
+}
+
+/* 0 or -ENOMEM. */
+static int add_site(struct collector *collector, struct snapshot *snap, struct sites_look *look,
+		    const struct uf_site *from, uint32_t index)
+{
+	struct snapshot_site *site;
+
+	if (__atomic_load_n(&from->state, __ATOMIC_ACQUIRE) != UF_SITE_READY)
+		return 0;
+	if (!look->tracee || look->tracee->image != from->image)
+		look->tracee = tracees__find(collector->tracees, from->image);
+	if (!look->tracee || look->tracee->is_dropped)
+		return 0;
+	site = snapshot__add_site(snap);
+	if (!site)
+		return -ENOMEM;
+	site->kind = kind_of(from);
+	site->id = site_id(collector, from, look->tracee->exe);
+	site->pid = look->tracee->pid;
+	site->comm = snapshot__strdup(snap, look->tracee->comm);
+	site->ref = from->stack;
+	if (!site->comm)
+		return -ENOMEM;
+	read_counters(from, site);
+	if (look->pools) {
+		site->unused_bytes = look->pools[index].unused_bytes;
+		site->foreign_bytes = look->pools[index].foreign_bytes;
+	}
+	return read_ages(collector, snap, from, site, look->ages, look->age_cnt);
+}
+
 static int add_sites(struct collector *collector, struct snapshot *snap, uint64_t now)
 {
-	struct cohort_age ages[UF_MAX_COHORTS];
-	uint32_t age_cnt = cohorts__ages(collector->cohorts, now, ages), cnt;
+	struct sites_look at;
+	uint32_t cnt;
 	const struct uf_site *sites = tracer__sites(collector->tracer, &cnt);
-	const struct tracee *tracee = NULL;
-	int err = 0;
+	int err = look(collector, now, cnt, &at);
 
-	for (uint32_t i = 0; !err && i < cnt; i++) {
-		const struct uf_site *from = &sites[i];
-		struct snapshot_site *site;
-
-		if (__atomic_load_n(&from->state, __ATOMIC_ACQUIRE) != UF_SITE_READY)
-			continue;
-		if (!tracee || tracee->image != from->image)
-			tracee = tracees__find(collector->tracees, from->image);
-		if (!tracee || tracee->is_dropped)
-			continue;
-		site = snapshot__add_site(snap);
-		if (!site)
-			return -ENOMEM;
-		site->kind = kind_of(from);
-		site->id = site_id(collector, from, tracee->exe);
-		site->pid = tracee->pid;
-		site->comm = snapshot__strdup(snap, tracee->comm);
-		site->ref = from->stack;
-		if (!site->comm)
-			return -ENOMEM;
-		read_counters(from, site);
-		err = read_ages(collector, snap, from, site, ages, age_cnt);
-	}
+	for (uint32_t i = 0; !err && i < cnt; i++)
+		err = add_site(collector, snap, &at, &sites[i], i);
+	free(at.pools);
 	return err;
 }
 
@@ -398,6 +432,7 @@ static int resolve_sites(struct collector *collector, struct snapshot *snap)
 			return err;
 		if (site->kind == SITE_MMAP)
 			skip_system_call(site);
+		collector->opts.between_sites(collector->opts.arg);
 	}
 	return 0;
 }

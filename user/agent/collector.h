@@ -19,18 +19,22 @@ struct tracees;
 struct cohorts;
 struct gc_watch;
 struct frame_names;
+struct pools;
 
 struct collector_opts {
 	uint64_t older_ns;
 	enum snapshot_sort sort;
 	uint32_t top;
 	bool per_process; /* sites of different processes stay apart */
+	/* Called between sites while they are named, which may take seconds. */
+	void (*between_sites)(void *arg);
+	void *arg;
 };
 
 /* All the others are borrowed. NULL with errno ENOMEM. */
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
-				 const struct gc_watch *gc_watch,
+				 const struct gc_watch *gc_watch, const struct pools *pools,
 				 const struct frame_names *names);
 /* Takes NULL. */
 void collector__free(struct collector *collector);

@@ -55,6 +55,9 @@ struct agent {
 	int fds[FD_CNT];          /* -1: none */
 	uint64_t lost_mapping_cnt; /* records of mappings lost, as far as was made up for */
 	uint64_t report_cnt;
+	bool is_reporting;        /* processes that come and go meanwhile wait in kept_events */
+	struct uf_event *kept_events;
+	size_t kept_event_cnt;
 	uint32_t ended_cnt;       /* processes that ended since the last reclaim */
 	uint64_t unreported_cnt;  /* processes that ended and made room before a report */
 	uint64_t unidentified_cnt; /* that ended before the filter could look at them */
@@ -73,6 +76,8 @@ void agent__say(const struct agent *agent, int min_verbosity, const char *format
 int agent__watch(struct agent *agent, pid_t pid);
 /* Lists the mappings of all targets anew if records of mappings were lost. */
 void agent__list_again_if_lost(struct agent *agent);
+/* Takes in what is mapped while a report is being made. arg: the agent. */
+void agent__take_in_mappings(void *arg);
 /* A stack met a file without the table that it needs. */
 void agent__want_file(struct agent *agent, const struct uf_event *event);
 /* Looks at a newly mapped file: gives it an unwind table and probes its allocator functions. */

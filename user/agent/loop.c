@@ -105,12 +105,28 @@ static struct tracee *add_image(struct agent *agent, const struct uf_event *even
 	return tracee;
 }
 
+/* For later. False: there is no memory for that. */
+static bool keep_event(struct agent *agent, const struct uf_event *event)
+{
+	struct uf_event *events =
+		reallocarray(agent->kept_events, agent->kept_event_cnt + 1, sizeof(*events));
+
+	if (!events)
+		return false;
+	events[agent->kept_event_cnt++] = *event;
+	agent->kept_events = events;
+	return true;
+}
+
 static void handle_process_event(void *arg, const struct uf_event *event)
 {
 	struct agent *agent = arg;
 	struct tracee *tracee;
 	const struct tracee *parent;
 
+	/* Nothing may come or go while a report is being made. */
+	if (agent->is_reporting && event->type != UF_EVENT_FILE_WANTED && keep_event(agent, event))
+		return;
 	switch (event->type) {
 	case UF_EVENT_EXEC:
 		drop(tracees__find(agent->tracees, event->old_image));
@@ -166,9 +182,18 @@ static void handle_code(void *arg, const struct uf_python_code *code)
 static void handle_region(void *arg, const struct uf_region_event *event)
 {
 	struct agent *agent = arg;
+	struct uf_event kept = {0};
 
-	if (agent->regions)
-		regions__handle(agent->regions, event);
+	_Static_assert(sizeof(*event) <= sizeof(kept), "is kept among events of processes");
+	if (!agent->regions)
+		return;
+	/* In order with forks. */
+	if (agent->is_reporting) {
+		memcpy(&kept, event, sizeof(*event));
+		if (keep_event(agent, &kept))
+			return;
+	}
+	regions__handle(agent->regions, event);
 }
 
 static void take_in(struct agent *agent)
@@ -178,6 +203,40 @@ static void take_in(struct agent *agent)
 	tracer__poll_events(agent->tracer, handle_process_event, handle_code,
 			    handle_region, agent);
 	pythons__look(agent->pythons, agent->tracees);
+}
+
+/*
+ * Naming the first stacks of an interpreter takes seconds: meanwhile files that are mapped get
+ * their probes and tables, or the stacks in them would end there.
+ */
+void agent__take_in_mappings(void *arg)
+{
+	struct agent *agent = arg;
+
+	agent->is_reporting = true;
+	mapping_log__drain(agent->mappings);
+	tracer__poll_events(agent->tracer, handle_process_event, handle_code, handle_region,
+			    agent);
+	agent->is_reporting = false;
+}
+
+/* What came during a report. */
+static void handle_kept_events(struct agent *agent)
+{
+	for (size_t i = 0; i < agent->kept_event_cnt; i++) {
+		const struct uf_event *event = &agent->kept_events[i];
+		struct uf_region_event region;
+
+		if (event->type != UF_EVENT_REGION) {
+			handle_process_event(agent, event);
+			continue;
+		}
+		memcpy(&region, event, sizeof(region));
+		handle_region(agent, &region);
+	}
+	free(agent->kept_events);
+	agent->kept_events = NULL;
+	agent->kept_event_cnt = 0;
 }
 
 /* An exit whose event was lost (EVENTS_FULL) must not keep us for ever. */
@@ -294,6 +353,7 @@ static void report(struct agent *agent, bool is_last)
 	if (!snap) {
 		agent__say(agent, -1, "no report: %s", strerror(errno));
 		agent->error = -errno;
+		handle_kept_events(agent);
 		return;
 	}
 	err = agent->opts->format->render(snap, agent->out);
@@ -306,6 +366,7 @@ static void report(struct agent *agent, bool is_last)
 	agent->report_cnt++;
 	if (!is_last)
 		reclaim(agent);
+	handle_kept_events(agent);
 }
 
 /*

@@ -2,6 +2,8 @@
 #ifndef UNFREED_AGENT_POOLS_H
 #define UNFREED_AGENT_POOLS_H
 
+#include <stdbool.h>
+#include <stdint.h>
 #include "contract.h"
 
 /*
@@ -24,11 +26,24 @@ struct pools *pools__new(struct tracer *tracer, const struct tracees *tracees);
 void pools__free(struct pools *pools);
 
 /*
- * Looks at every pool of the processes that run. (The probes look at those of one that
- * ends by _exit().) 0, or -ENOTRECOVERABLE once if the probe was not where it should have been and was taken
- * out.
+ * Looks at every pool of the processes that run. (The probes look at those of one that ends by
+ * _exit().) 0, or -ENOTRECOVERABLE once if the probe was not where it should have been and was
+ * taken out.
  */
 int pools__look(struct pools *pools);
+
+/* Of a site's pools, in bytes. */
+struct pool_use {
+	uint64_t unused_bytes; /* no object is there */
+	/* Whole pools whose objects are not the line's: see agent/pool_keepers.h. */
+	uint64_t foreign_bytes;
+};
+/*
+ * As of the last look, by site, for the first site_cnt of them. A pool counts if its opening falls
+ * into one of the cohorts; UF_MAX_COHORTS of them. The caller's; NULL: out of memory, or there is
+ * no pool (errno 0).
+ */
+struct pool_use *pools__use(const struct pools *pools, const bool *cohorts, uint32_t site_cnt);
 /* Gives back the pools of an image that is gone. */
 void pools__forget(struct pools *pools, uf_image_id image);
 

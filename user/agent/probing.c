@@ -43,6 +43,15 @@ static int remember_inode(struct agent *agent, const struct stat *st)
 	return 0;
 }
 
+/* What may be missing from the counts is said unasked. */
+static void warn_of_refused(const struct agent *agent, const char *path,
+			    const struct probe_points *points)
+{
+	if (points->refused_cnt)
+		agent__say(agent, 0, "%s: %u functions that may throw are not traced, what they "
+			   "allocate is not counted: %s", path, points->refused_cnt, points->refused);
+}
+
 static void describe_points(const struct agent *agent, const char *path,
 			    const struct probe_points *points)
 {
@@ -88,6 +97,7 @@ static int probe_image(struct agent *agent, int fd, const struct elf_image *imag
 		agent__say(agent, 1, "%s: %s, %d functions by %s", path,
 			   allocator__name(points.allocator), cnt, tracer__mode(agent->tracer));
 		describe_points(agent, path, &points);
+		warn_of_refused(agent, path, &points);
 	}
 	probe_points__release(&points);
 	return err ? err : cnt;

@@ -10,6 +10,7 @@
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
+#include "probe/catalog.h"
 #include "probe/elf_image.h"
 #include "python/code_copy.h"
 #include "python/code_object.h"
@@ -197,6 +198,31 @@ static int find_exit(const struct elf_symbol *symbol, void *arg)
  * Without it, what an ended process had is as of the last report. The libc has an allocator, too:
  * once that is probed it is known. False: to be tried again.
  */
+static bool is_watched(const char *name)
+{
+	return !strcmp(name, "malloc") || !strcmp(name, "realloc") || !strcmp(name, "free");
+}
+
+/* Without them pools stay with who opened them. */
+static void watch_calls(struct pythons *pythons, const struct mapping *mapping,
+			const struct elf_image *image)
+{
+	struct probe_points points = {0};
+	uint64_t *offsets;
+	uint32_t cnt = 0;
+
+	if (probe_points__find(image, "", &points))
+		return;
+	offsets = calloc(points.cnt + 1, sizeof(*offsets));
+	for (uint32_t i = 0; offsets && i < points.cnt; i++)
+		if (is_watched(points.points[i].name))
+			offsets[cnt++] = points.points[i].probe_offset;
+	if (cnt)
+		tracer__attach_pool_watch(pythons->tracer, mapping->file->fd, offsets, cnt);
+	free(offsets);
+	probe_points__release(&points);
+}
+
 static bool watch_exit(struct pythons *pythons, pid_t pid)
 {
 	const struct mapping *mapping = mapping_log__first(pythons->mappings, pid, has_allocator);
@@ -211,6 +237,8 @@ static bool watch_exit(struct pythons *pythons, pid_t pid)
 	image = elf_image__open_fd(mapping->file->fd);
 	if (image && elf_image__for_each_function(image, find_exit, &offset) == 1)
 		tracer__attach_exit(pythons->tracer, mapping->file->fd, offset);
+	if (image)
+		watch_calls(pythons, mapping, image);
 	elf_image__free(image);
 	return true;
 }

@@ -53,6 +53,8 @@ static void configure_programs(struct tracer *tracer)
 	tracer__set_attach_type(skel->progs.python_code_freed, tracer->mode, false);
 	tracer__set_attach_type(skel->progs.gc_start, tracer->mode, false);
 	tracer__set_attach_type(skel->progs.gc_done, tracer->mode, false);
+	/* For functions that may throw, when there is one (tracer_programs.c). */
+	bpf_program__set_autoload(skel->progs.alloc_ret, false);
 	/* The return of free() is of interest only to tell its own mappings from the program's. */
 	bpf_program__set_autoload(skel->progs.free_entry, !session || !tracer->opts.mmap);
 	bpf_program__set_autoload(skel->progs.free_session, session && tracer->opts.mmap);
@@ -64,6 +66,7 @@ static void configure_programs(struct tracer *tracer)
 	bpf_program__set_autoload(skel->progs.pool_session, false);
 	bpf_program__set_autoload(skel->progs.pool_exit, false);
 	bpf_program__set_autoload(skel->progs.pools_at_exit, false);
+	bpf_program__set_autoload(skel->progs.pool_watch, false);
 	bpf_program__set_autoload(skel->progs.pool_fault, false);
 }
 
@@ -227,6 +230,7 @@ void tracer__free(struct tracer *tracer)
 		munmap(tracer->pools, tracer->pools_size);
 	for (size_t i = 0; i < sizeof(tracer->process_links) / sizeof(tracer->process_links[0]); i++)
 		bpf_link__destroy(tracer->process_links[i]);
+	unfreed_bpf__destroy(tracer->throw_skel);
 	unfreed_bpf__destroy(tracer->pool_skel);
 	unfreed_bpf__destroy(tracer->fault_skel);
 	tracer__detach_regions(tracer);
@@ -264,27 +268,47 @@ int tracer__attach_process(struct tracer *tracer)
 	return 0;
 }
 
-/* The points of one kind, as the link wants them. */
+/* The places of a file by what is attached there, in the order of attachment. */
+enum place_kind {
+	PLACES_FREE,
+	PLACES_ALLOC, /* entry and return */
+	PLACES_RET,   /* of functions that may throw */
+	PLACES_THROW, /* their entries */
+	PLACE_KIND_CNT,
+};
+
+/* Those of one kind, as the link wants them. */
 struct place_list {
 	uint64_t *offsets, *cookies;
 	uint32_t cnt;
 };
 
-static int place_list__init(struct place_list *list, const struct probe_points *points,
-			    bool want_free, uint32_t slot)
+static enum place_kind kind_of(const struct probe_point *point)
 {
-	list->offsets = calloc(points->cnt + 1, sizeof(*list->offsets));
-	list->cookies = calloc(points->cnt + 1, sizeof(*list->cookies));
+	if (point->func == UF_FREE)
+		return PLACES_FREE;
+	return point->flags & UF_COOKIE_MAY_THROW ? PLACES_THROW : PLACES_ALLOC;
+}
+
+static int place_list__init(struct place_list *list, const struct probe_points *points,
+			    enum place_kind kind, uint32_t slot)
+{
+	uint32_t max = points->cnt + points->exit_cnt + 1;
+
+	list->offsets = calloc(max, sizeof(*list->offsets));
+	list->cookies = calloc(max, sizeof(*list->cookies));
 	list->cnt = 0;
 	if (!list->offsets || !list->cookies)
 		return -ENOMEM;
+	for (uint32_t i = 0; kind == PLACES_RET && i < points->exit_cnt; i++)
+		list->offsets[list->cnt++] = points->exits[i];
 	for (uint32_t i = 0; i < points->cnt; i++) {
 		const struct probe_point *point = &points->points[i];
 
-		if ((point->func == UF_FREE) != want_free)
+		if (kind_of(point) != kind)
 			continue;
 		list->offsets[list->cnt] = point->probe_offset;
-		list->cookies[list->cnt++] = UF_COOKIE(point->func, slot);
+		list->cookies[list->cnt++] = UF_COOKIE(point->func, point->flags, slot);
 	}
 	return 0;
 }
@@ -328,37 +352,65 @@ static int attach_program(struct tracer *tracer, struct probed_file *file,
 	return 0;
 }
 
-/* In one process, or in every one (pid 0): free first. */
-static int attach_places(struct tracer *tracer, struct probed_file *file, const char *path,
-			 pid_t pid, const struct place_list *frees, const struct place_list *allocs)
+/* Their returns are of interest only with --mmap. */
+static int attach_frees(struct tracer *tracer, struct probed_file *file,
+			const struct uprobe_places *places)
 {
 	struct unfreed_bpf *skel = tracer->skel;
-	struct uprobe_places places = {
-		.path = path,
-		.offsets = frees->offsets,
-		.cookies = frees->cookies,
-		.cnt = frees->cnt,
-		.pid = pid,
-	};
-	bool session = tracer->mode == ATTACH_SESSION, mmap = tracer->opts.mmap;
+	int err;
+
+	if (!tracer->opts.mmap)
+		return attach_program(tracer, file, skel->progs.free_entry, false, places);
+	if (tracer->mode == ATTACH_SESSION)
+		return attach_program(tracer, file, skel->progs.free_session, false, places);
+	err = attach_program(tracer, file, skel->progs.free_exit, true, places);
+	return err ? err : attach_program(tracer, file, skel->progs.free_entry, false, places);
+}
+
+static int attach_kind(struct tracer *tracer, struct probed_file *file, enum place_kind kind,
+		       const struct uprobe_places *places)
+{
+	struct unfreed_bpf *skel = tracer->skel;
+	bool session = tracer->mode == ATTACH_SESSION;
+	int err;
+
+	switch (kind) {
+	case PLACES_FREE:
+		return attach_frees(tracer, file, places);
+	case PLACES_RET:
+		return attach_program(tracer, file, tracer->throw_skel->progs.alloc_ret, false,
+				      places);
+	case PLACES_THROW:
+		return attach_program(tracer, file, tracer->throw_skel->progs.alloc_entry, false,
+				      places);
+	default:
+		break;
+	}
+	if (session)
+		return attach_program(tracer, file, skel->progs.alloc_session, false, places);
+	err = attach_program(tracer, file, skel->progs.alloc_exit, true, places);
+	return err ? err : attach_program(tracer, file, skel->progs.alloc_entry, false, places);
+}
+
+/* In one process, or in every one (pid 0): free first. */
+static int attach_places(struct tracer *tracer, struct probed_file *file, const char *path,
+			 pid_t pid, const struct place_list *lists)
+{
 	int err = 0;
 
-	if (mmap && !session)
-		err = attach_program(tracer, file, skel->progs.free_exit, true, &places);
-	if (!err)
-		err = attach_program(tracer, file,
-				     mmap && session ? skel->progs.free_session
-						     : skel->progs.free_entry,
-				     false, &places);
-	if (err)
-		return err;
-	places.offsets = allocs->offsets;
-	places.cookies = allocs->cookies;
-	places.cnt = allocs->cnt;
-	if (session)
-		return attach_program(tracer, file, skel->progs.alloc_session, false, &places);
-	err = attach_program(tracer, file, skel->progs.alloc_exit, true, &places);
-	return err ? err : attach_program(tracer, file, skel->progs.alloc_entry, false, &places);
+	for (int kind = 0; !err && kind < PLACE_KIND_CNT; kind++) {
+		const struct uprobe_places places = {
+			.path = path,
+			.offsets = lists[kind].offsets,
+			.cookies = lists[kind].cookies,
+			.cnt = lists[kind].cnt,
+			.pid = pid,
+		};
+
+		if (places.cnt)
+			err = attach_kind(tracer, file, kind, &places);
+	}
+	return err;
 }
 
 /* Does the kernel keep the probes out of other processes? */
@@ -368,27 +420,38 @@ static bool is_filtered(const struct tracer *tracer)
 	return !tracer->opts.every_process && tracer->mode != ATTACH_MULTI;
 }
 
-int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points)
+static int attach_lists(struct tracer *tracer, struct probed_file *file, int fd,
+			const struct place_list *lists)
 {
-	struct probed_file *file = &tracer->files[tracer->file_cnt];
-	struct place_list frees = {0}, allocs = {0};
 	bool filtered = is_filtered(tracer);
 	char path[64];
-	int err;
+	int err = 0;
 
-	if (tracer->file_cnt >= UF_MAX_FILES)
-		return -ENOSPC;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	err = place_list__init(&frees, points, true, tracer->file_cnt);
-	if (!err)
-		err = place_list__init(&allocs, points, false, tracer->file_cnt);
-	if (!err && !filtered)
-		err = attach_places(tracer, file, path, 0, &frees, &allocs);
-	for (uint32_t i = 0; !err && filtered && i < tracer->opts.pid_cnt; i++) {
-		err = attach_places(tracer, file, path, tracer->opts.pids[i], &frees, &allocs);
+	if (!filtered)
+		return attach_places(tracer, file, path, 0, lists);
+	for (uint32_t i = 0; !err && i < tracer->opts.pid_cnt; i++) {
+		err = attach_places(tracer, file, path, tracer->opts.pids[i], lists);
 		if (err == -ESRCH)
 			err = 0; /* ended meanwhile */
 	}
+	return err;
+}
+
+int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points)
+{
+	struct probed_file *file = &tracer->files[tracer->file_cnt];
+	struct place_list lists[PLACE_KIND_CNT] = {0};
+	int err = 0;
+
+	if (tracer->file_cnt >= UF_MAX_FILES)
+		return -ENOSPC;
+	for (int kind = 0; !err && kind < PLACE_KIND_CNT; kind++)
+		err = place_list__init(&lists[kind], points, kind, tracer->file_cnt);
+	if (!err && lists[PLACES_THROW].cnt)
+		err = tracer__load_throw(tracer);
+	if (!err)
+		err = attach_lists(tracer, file, fd, lists);
 	if (err) {
 		tracer__detach(file);
 	} else {
@@ -398,8 +461,8 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 		tracer->probe_cnt += points->cnt;
 		tracer->file_cnt++;
 	}
-	place_list__release(&frees);
-	place_list__release(&allocs);
+	for (int kind = 0; kind < PLACE_KIND_CNT; kind++)
+		place_list__release(&lists[kind]);
 	return err;
 }
 

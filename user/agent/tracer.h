@@ -115,6 +115,9 @@ bool tracer__knows_code(const struct tracer *tracer, uf_image_id image, uint64_t
 /* Has pools looked at when a Python calls the function at a file offset, _exit(), in all targets.
  * 0 or -errno. */
 int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset);
+/* Has young pools looked at when a Python calls a function at one of the file offsets, malloc() and
+ * the like, in all targets. 0 or -errno. */
+int tracer__attach_pool_watch(struct tracer *tracer, int fd, const uint64_t *offsets, uint32_t cnt);
 /* Watches for opened pools by page faults, in all images whose uf_python says where. 0 or -errno:
  * -ESRCH where the kernel has no such tracepoint. */
 int tracer__attach_pool_fault(struct tracer *tracer);
@@ -138,6 +141,8 @@ struct uf_pool *tracer__pools(const struct tracer *tracer, uint32_t *cnt);
 typedef void (*tracer_pool_fn)(void *arg, struct uf_pool *pool);
 int tracer__free_pools(struct tracer *tracer, const bool *is_idle, uint32_t cnt, tracer_pool_fn fn,
 		       void *arg);
+/* The image is gone. */
+void tracer__forget_young_pools(struct tracer *tracer, uf_image_id image);
 /* Has the probe in a file given up? Then it is taken out; true once for each. */
 bool tracer__pools_failed(struct tracer *tracer);
 

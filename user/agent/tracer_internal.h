@@ -10,7 +10,8 @@
 #include "unfreed.skel.h"
 
 /* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
- * tracer_pools.c (Python's pools), tracer_regions.c (mapped memory) and tracer_reclaim.c (what the dead leave behind). */
+ * tracer_programs.c (programs that few need), tracer_pools.c (Python's pools),
+ * tracer_regions.c (mapped memory) and tracer_reclaim.c (what the dead leave behind). */
 
 #define REGION_PROGRAMS 8 /* of bpf/region.bpf.h */
 
@@ -46,6 +47,7 @@ struct tracer {
 	struct unfreed_bpf *region_skel; /* NULL without --mmap: likewise */
 	struct bpf_link *region_links[REGION_PROGRAMS];
 	uint32_t region_link_cnt;
+	struct unfreed_bpf *throw_skel; /* likewise, for functions that may throw */
 	struct uf_pool *pools;
 	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;
@@ -55,6 +57,15 @@ struct tracer {
 
 /* Before loading: how a program is going to be attached. */
 void tracer__set_attach_type(struct bpf_program *prog, enum attach_mode mode, bool is_session);
+/*
+ * Programs cannot be added to a loaded object. The object once more with none of them marked for
+ * loading, NULL with errno; and with those loaded that are by then, over the maps of the first:
+ * frees it on failure. 0 or -errno.
+ */
+struct unfreed_bpf *tracer__open_again(void);
+int tracer__load_marked(struct tracer *tracer, struct unfreed_bpf *skel);
+/* Loads what functions that may throw need. 0 or -errno. */
+int tracer__load_throw(struct tracer *tracer);
 /* Attaches to one place of an interpreter's file, in all targets. 0 or -errno. */
 int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 			 const struct bpf_program *prog, bool is_return, int fd, uint64_t offset);
@@ -62,13 +73,6 @@ int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
 			  const struct bpf_program *prog, bool is_return, int fd,
 			  const struct uprobe_places *in_file);
-/*
- * Programs cannot be added to a loaded object, and those that not everybody wants would cost a good
- * part more to load: so they are loaded by themselves. All are off; NULL with errno.
- */
-struct unfreed_bpf *tracer__open_again(void);
-/* Loads the programs that are marked, over the same maps. Frees skel on failure. 0 or -errno. */
-int tracer__load_marked(struct tracer *tracer, struct unfreed_bpf *skel);
 /* Gives the site's place back, once no probe can reach it. */
 void tracer__clear_site(struct tracer *tracer, uint32_t i);
 /* The programs for mapped memory, REGION_PROGRAMS: unmapping first, as of probes; one of a kind, then

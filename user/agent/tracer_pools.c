@@ -2,6 +2,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,42 +52,9 @@ int tracer__free_pools(struct tracer *tracer, const bool *is_idle, uint32_t cnt,
 	return err;
 }
 
-/* Gives the maps of one object to another that is not loaded yet. */
-static int share_maps(struct bpf_object *from, struct bpf_object *to)
+void tracer__forget_young_pools(struct tracer *tracer, uf_image_id image)
 {
-	struct bpf_map *map;
-	int err = 0;
-
-	bpf_object__for_each_map(map, to)
-	{
-		struct bpf_map *shared = bpf_object__find_map_by_name(from, bpf_map__name(map));
-
-		if (!err)
-			err = shared ? bpf_map__reuse_fd(map, bpf_map__fd(shared)) : -ENOENT;
-	}
-	return err;
-}
-
-int tracer__load_marked(struct tracer *tracer, struct unfreed_bpf *skel)
-{
-	int err = share_maps(tracer->skel->obj, skel->obj);
-
-	if (!err)
-		err = unfreed_bpf__load(skel);
-	if (err)
-		unfreed_bpf__destroy(skel);
-	return err;
-}
-
-struct unfreed_bpf *tracer__open_again(void)
-{
-	struct unfreed_bpf *skel = unfreed_bpf__open();
-	struct bpf_program *program;
-
-	if (skel)
-		bpf_object__for_each_program(program, skel->obj)
-			bpf_program__set_autoload(program, false);
-	return skel;
+	bpf_map_delete_elem(bpf_map__fd(tracer->skel->maps.young_pools), &image);
 }
 
 static struct bpf_program *new_pool_program(const struct tracer *tracer, struct unfreed_bpf *skel)
@@ -110,6 +78,8 @@ int tracer__load_pools(struct tracer *tracer)
 	tracer__set_attach_type(program, tracer->mode, tracer->mode == ATTACH_SESSION);
 	bpf_program__set_autoload(skel->progs.pools_at_exit, true);
 	tracer__set_attach_type(skel->progs.pools_at_exit, tracer->mode, false);
+	bpf_program__set_autoload(skel->progs.pool_watch, true);
+	tracer__set_attach_type(skel->progs.pool_watch, tracer->mode, false);
 	err = tracer__load_marked(tracer, skel);
 	if (!err)
 		tracer->pool_skel = skel;
@@ -146,6 +116,22 @@ int tracer__attach_exit(struct tracer *tracer, int fd, uint64_t offset)
 		return err;
 	return tracer__attach_place(tracer, &tracer->python, tracer->pool_skel->progs.pools_at_exit,
 				    false, fd, offset);
+}
+
+int tracer__attach_pool_watch(struct tracer *tracer, int fd, const uint64_t *offsets, uint32_t cnt)
+{
+	struct uprobe_places places = {
+		.offsets = offsets,
+		.cookies = calloc(cnt, sizeof(*places.cookies)),
+		.cnt = cnt,
+	};
+	int err = places.cookies ? tracer__load_pools(tracer) : -ENOMEM;
+
+	if (!err)
+		err = tracer__attach_in_file(tracer, &tracer->python,
+					     tracer->pool_skel->progs.pool_watch, false, fd, &places);
+	free((void *)places.cookies);
+	return err;
 }
 
 int tracer__attach_pool_fault(struct tracer *tracer)

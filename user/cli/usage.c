@@ -62,8 +62,8 @@ static const struct {
 	  "one report after an hour, for programs" },
 	{ "unfreed -- ./server --port 8080",
 	  "a command, from its first instruction" },
-	{ "unfreed -O /opt/lib/libjemalloc.so --prefix je_ -p 4242",
-	  "an allocator that is not libc's" },
+	{ "unfreed -O /opt/lib/libpool.so --prefix pool_ -p 4242",
+	  "an allocator that nobody knows: pool_malloc, pool_free" },
 	{ NULL, NULL },
 };
 /* clang-format on */

@@ -1,58 +1,50 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 /*
- * The catalogue: one table of allocator functions, and the tell-tale symbols by
- * which the allocator in a file is known.
+ * Finding the functions of the catalogue (catalog_names.c) in a file, and the tell-tale
+ * symbols by which the allocators in it are known.
  *
- * A file is gone through twice: first for the functions themselves, then for the
- * function symbols next to them, which bound those without a size and forbid a
- * place behind another function's entry.
+ * A file is gone through for the tell-tales first, which say under which prefixes to
+ * look; then for the functions themselves; then for the function symbols next to them,
+ * which bound those without a size and forbid a place behind another function's entry.
  *
- * C++'s operators new and delete are not here. Over glibc and musl they call
- * malloc and free. jemalloc, tcmalloc and mimalloc bring their own that do not,
- * but a return probe on a function that throws ends the program: the unwinder
- * cannot pass the kernel's return trampoline.
+ * C++'s operators new and delete call malloc and free over glibc and musl. jemalloc,
+ * tcmalloc and mimalloc bring their own that do not. They throw, and a return
+ * probe on a function that throws ends the program: the unwinder cannot pass the
+ * kernel's return trampoline. So their returns are looked up one by one (exits.h).
  *
  * Bounds: FOUND_MAX functions and CANDIDATES_MAX prefixes a file; more are not
  * looked at.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "probe/catalog.h"
+#include "probe/catalog_names.h"
+#include "probe/exits.h"
 
-#define FOUND_MAX          64
+#define FOUND_MAX          192
 #define CANDIDATES_MAX     8
 #define PREFIX_MAX         32
 #define CODE_MAX_BYTES     ((64u << 10) + 1) /* one more than placement looks at */
 #define UNSIZED_CODE_BYTES 4096
 
-/* The standard names first: of aliases at one address the first here gives the name. */
-static const struct catalog_entry {
-	const char *name;
-	enum uf_func func;
-	int arg_cnt;
-} catalog[] = {
-	{ "malloc",             UF_MALLOC,         1 },
-	{ "free",               UF_FREE,           1 },
-	{ "calloc",             UF_CALLOC,         2 },
-	{ "realloc",            UF_REALLOC,        2 },
-	{ "reallocarray",       UF_REALLOCARRAY,   3 }, /* glibc: ends with a jump to realloc */
-	{ "posix_memalign",     UF_POSIX_MEMALIGN, 3 },
-	{ "aligned_alloc",      UF_ALIGNED,        2 },
-	{ "memalign",           UF_ALIGNED,        2 },
-	{ "valloc",             UF_MALLOC,         1 },
-	{ "pvalloc",            UF_PVALLOC,        1 },
-	{ "cfree",              UF_FREE,           1 },
-	{ "free_sized",         UF_FREE,           1 },
-	{ "free_aligned_sized", UF_FREE,           1 },
-};
+#define SETS_MAX           (CANDIDATES_MAX + 1) /* the plain names, the candidates but one, operators */
 
-#define CATALOG_CNT (sizeof(catalog) / sizeof(catalog[0]))
+/* Names that are looked for: of these families, each with the prefix. */
+struct name_set {
+	const char *prefix;
+	size_t prefix_len;
+	uint32_t families;
+};
 
 /* A function of the catalogue, as found in the file. */
 struct found {
-	const struct catalog_entry *entry;
+	const struct catalog_name *entry;
+	const struct name_set *set;
+	uint32_t flags;
+	uint64_t vaddr;
 	uint64_t file_offset;
 	uint64_t size_bytes;  /* 0: not said */
 	uint64_t next_offset; /* of the next function symbol, UINT64_MAX if none */
@@ -60,8 +52,8 @@ struct found {
 };
 
 struct search {
-	const char *prefix;
-	size_t prefix_len;
+	struct name_set sets[SETS_MAX];
+	uint32_t set_cnt;
 	struct found found[FOUND_MAX];
 	uint32_t cnt;
 };
@@ -87,17 +79,40 @@ static bool allocates(enum uf_func func)
 
 /* -- which functions -- */
 
-/* Keeps one per address: the first name in the catalogue, any size, global if one is. */
-static void search__add(struct search *s, const struct catalog_entry *entry,
-			const struct elf_symbol *sym)
+static void search__add_set(struct search *s, const char *prefix, uint32_t families)
+{
+	s->sets[s->set_cnt++] = (struct name_set){
+		.prefix = prefix,
+		.prefix_len = strlen(prefix),
+		.families = families,
+	};
+}
+
+/* Sets and names are in order of preference. */
+static bool is_better(const struct name_set *set, const struct catalog_name *entry,
+		      const struct found *than)
+{
+	return set < than->set || (set == than->set && entry < than->entry);
+}
+
+/*
+ * Keeps one per address: the first name, any size, global if one is. One name that may throw is
+ * enough: no return probe then.
+ */
+static void search__add(struct search *s, const struct name_set *set,
+			const struct catalog_name *entry, const struct elf_symbol *sym)
 {
 	for (uint32_t i = 0; i < s->cnt; i++) {
 		struct found *f = &s->found[i];
+		uint32_t throws = (f->flags | entry->flags) & UF_COOKIE_MAY_THROW;
 
 		if (f->file_offset != sym->file_offset)
 			continue;
-		if (entry < f->entry)
+		if (is_better(set, entry, f)) {
+			f->set = set;
 			f->entry = entry;
+		}
+		f->flags = f->entry->flags | throws;
 		if (sym->size_bytes > f->size_bytes)
 			f->size_bytes = sym->size_bytes;
 		f->is_local &= sym->is_local;
@@ -107,6 +122,9 @@ static void search__add(struct search *s, const struct catalog_entry *entry,
 		return;
 	s->found[s->cnt++] = (struct found){
 		.entry = entry,
+		.set = set,
+		.flags = entry->flags,
+		.vaddr = sym->vaddr,
 		.file_offset = sym->file_offset,
 		.size_bytes = sym->size_bytes,
 		.next_offset = UINT64_MAX,
@@ -120,9 +138,14 @@ static int search__see_name(const struct elf_symbol *sym, void *arg)
 
 	if (sym->is_ifunc) /* where it leads is only known in the process */
 		return 0;
-	for (size_t i = 0; i < CATALOG_CNT; i++) {
-		if (is_name(sym->name, s->prefix, s->prefix_len, catalog[i].name))
-			search__add(s, &catalog[i], sym);
+	for (uint32_t i = 0; i < s->set_cnt; i++) {
+		const struct name_set *set = &s->sets[i];
+		const struct catalog_name *entry = NULL;
+
+		if (!strncmp(sym->name, set->prefix, set->prefix_len))
+			entry = catalog_names__find(sym->name + set->prefix_len, set->families);
+		if (entry)
+			search__add(s, set, entry, sym);
 	}
 	return 0;
 }
@@ -140,11 +163,14 @@ static int search__see_neighbour(const struct elf_symbol *sym, void *arg)
 	return 0;
 }
 
-static bool search__has(const struct search *s, const char *name, bool global_only)
+static bool search__has(const struct search *s, const struct name_set *set, const char *name,
+			bool global_only)
 {
 	for (uint32_t i = 0; i < s->cnt; i++) {
-		if (!strcmp(s->found[i].entry->name, name) &&
-		    !(global_only && s->found[i].is_local))
+		const struct found *f = &s->found[i];
+
+		if (f->set == set && !strcmp(f->entry->name, name) &&
+		    !(global_only && f->is_local))
 			return true;
 	}
 	return false;
@@ -155,22 +181,128 @@ static bool search__has(const struct search *s, const char *name, bool global_on
  * function that happens to be called "free": believed only if the file has both
  * malloc and free, and no global one of the name.
  */
+static bool search__doubts(const struct search *s, const struct found *f)
+{
+	bool whole = f->set->families == FAMILY_BIT(FAMILY_CXX) ||
+		     (search__has(s, f->set, "malloc", false) &&
+		      search__has(s, f->set, "free", false));
+
+	return f->is_local && (!whole || search__has(s, f->set, f->entry->name, true));
+}
+
 static void search__drop_doubtful(struct search *s)
 {
-	bool whole = search__has(s, "malloc", false) && search__has(s, "free", false);
 	bool doubtful[FOUND_MAX];
 	uint32_t kept = 0;
 
-	for (uint32_t i = 0; i < s->cnt; i++) {
-		const struct found *f = &s->found[i];
-
-		doubtful[i] = f->is_local && (!whole || search__has(s, f->entry->name, true));
-	}
+	for (uint32_t i = 0; i < s->cnt; i++)
+		doubtful[i] = search__doubts(s, &s->found[i]);
 	for (uint32_t i = 0; i < s->cnt; i++) {
 		if (!doubtful[i])
 			s->found[kept++] = s->found[i];
 	}
 	s->cnt = kept;
+}
+
+static const struct found *search__at(const struct search *s, uint64_t vaddr)
+{
+	for (uint32_t i = 0; i < s->cnt; i++)
+		if (s->found[i].vaddr == vaddr)
+			return &s->found[i];
+	return NULL;
+}
+
+/* -- which of them are needed, and where those return that may throw -- */
+
+static bool is_found(void *arg, uint64_t vaddr)
+{
+	return search__at(arg, vaddr);
+}
+
+/* What only jumps to another, as operator delete to free, is told of by that. */
+static void search__drop_forwarders(struct search *s, const struct exits *exits)
+{
+	bool forwards[FOUND_MAX];
+	uint32_t kept = 0;
+	uint64_t target;
+
+	for (uint32_t i = 0; i < s->cnt; i++) {
+		const struct found *f = &s->found[i], *to = NULL;
+
+		if (exits__forwards(exits, f->vaddr, &target) && target != f->vaddr)
+			to = search__at(s, target);
+		forwards[i] = to && to->entry->func == f->entry->func;
+	}
+	for (uint32_t i = 0; i < s->cnt; i++) {
+		if (!forwards[i])
+			s->found[kept++] = s->found[i];
+	}
+	s->cnt = kept;
+}
+
+/* Drops those that cannot be probed; the others' exits are in exits. */
+static int search__find_exits(struct search *s, struct exits *exits, int exits_err,
+			      struct probe_points *out)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < s->cnt; i++) {
+		const struct found *f = &s->found[i];
+		char why[80] = "the file has no .eh_frame";
+		int err = 0;
+
+		if (f->flags & UF_COOKIE_MAY_THROW)
+			err = exits ? exits__add(exits, f->vaddr, why, sizeof(why)) : exits_err;
+		if (err == -ENOMEM || err == -EIO)
+			return err;
+		if (err && !out->refused_cnt++)
+			snprintf(out->refused, sizeof(out->refused), "%s%.48s: %s", f->set->prefix,
+				 f->entry->name, why);
+		if (!err)
+			s->found[kept++] = *f;
+	}
+	s->cnt = kept;
+	return 0;
+}
+
+static int copy_exits(const struct exits *exits, struct probe_points *out)
+{
+	const uint64_t *offsets = exits__offsets(exits, &out->exit_cnt);
+
+	if (!out->exit_cnt)
+		return 0;
+	out->exits = malloc(out->exit_cnt * sizeof(*out->exits));
+	if (!out->exits)
+		return -ENOMEM;
+	memcpy(out->exits, offsets, out->exit_cnt * sizeof(*out->exits));
+	return 0;
+}
+
+static bool search__has_operators(const struct search *s)
+{
+	for (uint32_t i = 0; i < s->cnt; i++)
+		if (s->found[i].flags & UF_COOKIE_MAY_THROW)
+			return true;
+	return false;
+}
+
+static int search__settle_operators(struct search *s, const struct elf_image *img,
+				    struct probe_points *out)
+{
+	struct exits *exits;
+	int err;
+
+	if (!search__has_operators(s))
+		return 0;
+	exits = elf_image__arch(img) == ELF_ARCH_X86_64 ? exits__new(img, is_found, s) : NULL;
+	err = exits ? 0 : -EOPNOTSUPP;
+	if (exits)
+		search__drop_forwarders(s, exits);
+	err = search__find_exits(s, exits, err, out);
+	if (!err && exits)
+		err = copy_exits(exits, out);
+	exits__free(exits);
+	return err;
 }
 
 /* -- where to probe them -- */
@@ -197,8 +329,8 @@ static int place(const struct elf_image *img, const struct found *f, uint8_t *co
 }
 
 /* Appends a point; leaves out a function that cannot be decoded: no probe would attach. */
-static int add_point(const struct elf_image *img, const struct search *s, const struct found *f,
-		     uint8_t *code, struct probe_points *out)
+static int add_point(const struct elf_image *img, const struct found *f, uint8_t *code,
+		     struct probe_points *out)
 {
 	struct probe_point *point = &out->points[out->cnt];
 	int err;
@@ -207,9 +339,9 @@ static int add_point(const struct elf_image *img, const struct search *s, const 
 	err = place(img, f, code, &point->placement);
 	if (err)
 		return err == -EINVAL ? 0 : err;
-	memcpy(point->name, s->prefix, s->prefix_len);
-	strcpy(point->name + s->prefix_len, f->entry->name);
+	snprintf(point->name, sizeof(point->name), "%s%s", f->set->prefix, f->entry->name);
 	point->func = f->entry->func;
+	point->flags = f->flags;
 	point->func_offset = f->file_offset;
 	point->probe_offset = f->file_offset + point->placement.offset;
 	out->cnt++;
@@ -235,7 +367,7 @@ static int place_all(const struct elf_image *img, const struct search *s, struct
 	if (!code || !out->points)
 		err = -ENOMEM;
 	for (uint32_t i = 0; !err && i < s->cnt; i++)
-		err = add_point(img, s, &s->found[i], code, out);
+		err = add_point(img, &s->found[i], code, out);
 	free(code);
 	if (err)
 		return err;
@@ -404,37 +536,92 @@ const char *allocator__name(enum allocator allocator)
 	return "unknown";
 }
 
+/* The families that a prefix may stand before. */
+static uint32_t families_of(const char *prefix)
+{
+	uint32_t families = FAMILY_BIT(FAMILY_STANDARD) | FAMILY_BIT(FAMILY_JEMALLOC);
+
+	if (head_len(prefix, "tc_") >= 0)
+		families |= FAMILY_BIT(FAMILY_TCMALLOC);
+	if (head_len(prefix, "mi_") >= 0)
+		families |= FAMILY_BIT(FAMILY_MIMALLOC);
+	return families;
+}
+
 static bool prefix_fits(const char *prefix)
 {
+	uint32_t families = families_of(prefix);
 	size_t len = strlen(prefix);
 
-	for (size_t i = 0; i < CATALOG_CNT; i++) {
-		if (len + strlen(catalog[i].name) >= sizeof(((struct probe_point *)0)->name))
+	for (size_t i = 0; i < catalog_name_cnt; i++) {
+		if (families & FAMILY_BIT(catalog_names[i].family) &&
+		    len + strlen(catalog_names[i].name) >=
+			    sizeof(((struct probe_point *)0)->name))
 			return false;
 	}
 	return true;
 }
 
+/* Has the file an allocator of its own but a C library's, over which operators call malloc? */
+static bool survey__bypasses_malloc(const struct survey *v)
+{
+	enum allocator plain = survey__plain(v);
+
+	for (uint32_t i = 1; i < v->cnt; i++)
+		if (is_whole(&v->candidates[i]))
+			return true;
+	return plain != ALLOCATOR_NONE && plain != ALLOCATOR_GLIBC && plain != ALLOCATOR_MUSL;
+}
+
+static void search__choose_sets(struct search *s, const struct survey *v, const char *prefix)
+{
+	search__add_set(s, prefix, families_of(prefix));
+	if (prefix[0])
+		return;
+	for (uint32_t i = 1; i < v->cnt; i++)
+		if (is_whole(&v->candidates[i]) && v->candidates[i].prefix[0])
+			search__add_set(s, v->candidates[i].prefix,
+					families_of(v->candidates[i].prefix));
+	if (survey__bypasses_malloc(v))
+		search__add_set(s, "", FAMILY_BIT(FAMILY_CXX));
+}
+
+/* An allocator of the file. With a prefix of its own, if there is no other. */
+static enum allocator survey__any(const struct survey *v, const char *prefix)
+{
+	enum allocator allocator = survey__with_prefix(v, prefix);
+
+	for (uint32_t i = 1; allocator == ALLOCATOR_NONE && i < v->cnt; i++)
+		if (is_whole(&v->candidates[i]))
+			allocator = v->candidates[i].allocator;
+	return allocator;
+}
+
 int probe_points__find(const struct elf_image *img, const char *prefix, struct probe_points *out)
 {
-	struct search s = { .prefix = prefix ? prefix : "" };
+	struct search s = {0};
 	struct survey v;
 	int err;
 
 	memset(out, 0, sizeof(*out));
-	s.prefix_len = strlen(s.prefix);
-	if (!prefix_fits(s.prefix))
+	if (!prefix)
+		prefix = "";
+	if (!prefix_fits(prefix))
 		return -ENAMETOOLONG;
-	err = elf_image__for_each_function(img, search__see_name, &s);
-	if (!err)
+	err = survey__take(&v, img);
+	if (!err) {
+		search__choose_sets(&s, &v, prefix);
+		err = elf_image__for_each_function(img, search__see_name, &s);
+	}
+	if (!err && s.cnt)
 		err = elf_image__for_each_function(img, search__see_neighbour, &s);
 	search__drop_doubtful(&s);
 	if (!err)
+		err = search__settle_operators(&s, img, out);
+	if (!err)
 		err = place_all(img, &s, out);
-	if (!err && out->cnt) {
-		err = survey__take(&v, img);
-		out->allocator = survey__with_prefix(&v, s.prefix);
-	}
+	if (out->cnt)
+		out->allocator = survey__any(&v, prefix);
 	if (err)
 		probe_points__release(out);
 	return err;
@@ -443,6 +630,7 @@ int probe_points__find(const struct elf_image *img, const char *prefix, struct p
 void probe_points__release(struct probe_points *points)
 {
 	free(points->points);
+	free(points->exits);
 	memset(points, 0, sizeof(*points));
 }
 

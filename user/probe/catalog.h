@@ -16,6 +16,7 @@
 struct probe_point {
 	char name[64];          /* symbol, prefix included: "je_malloc" */
 	enum uf_func func;
+	uint32_t flags;         /* UF_COOKIE_...; with MAY_THROW its returns are among the exits */
 	uint64_t func_offset;   /* file offset of the function's entry */
 	uint64_t probe_offset;  /* file offset of the chosen instruction */
 	struct placement placement;
@@ -40,11 +41,18 @@ struct probe_points {
 	enum allocator allocator;   /* what the file looks like */
 	bool has_alloc;             /* malloc or the like is among the points */
 	bool has_free;
+	uint64_t *exits;            /* file offsets of each ret of the functions that may throw */
+	uint32_t exit_cnt;
+	uint32_t refused_cnt;       /* functions that may throw and cannot be probed safely: not here */
+	char refused[160];          /* one of them, and why */
 };
 
 /*
  * Finds the allocator functions of an image: malloc, calloc, realloc, ... each
- * with the prefix ("" for none; NULL likewise). Aliases at one address are one point.
+ * with the prefix. Without one ("", NULL): the plain names, those of every allocator that is
+ * recognized by its own symbols under whatever prefix (je_, tc_, mi_, _rjem_), and operators new
+ * and delete if such an allocator is there. (Over glibc's and musl's they call malloc.) Aliases at
+ * one address are one point; functions that only jump to another point are none.
  * Functions that are not there are left out; a file with none gives cnt 0.
  * Returns 0 or -errno. Release with probe_points__release.
  */

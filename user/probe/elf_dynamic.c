@@ -17,6 +17,10 @@ static void note_dynamic(struct elf_dynamic *dyn, const Elf64_Dyn *entry)
 	case DT_HASH:     dyn->hash = value; break;
 	case DT_GNU_HASH: dyn->gnu_hash = value; break;
 	case DT_FLAGS_1:  dyn->flags_1 = value; break;
+	case DT_RELA:     dyn->rela = value; break;
+	case DT_RELASZ:   dyn->relasz = value; break;
+	case DT_JMPREL:   dyn->jmprel = value; break;
+	case DT_PLTRELSZ: dyn->pltrelsz = value; break;
 	case DT_NEEDED:
 		if (dyn->needed_cnt < ELF_NEEDED_MAX)
 			dyn->needed[dyn->needed_cnt++] = value;

@@ -21,6 +21,8 @@ struct elf_dynamic {
 	uint64_t hash;
 	uint64_t gnu_hash;
 	uint64_t flags_1;
+	uint64_t rela, relasz;
+	uint64_t jmprel, pltrelsz;
 	uint64_t needed[ELF_NEEDED_MAX]; /* offsets into strtab */
 	size_t needed_cnt;
 };

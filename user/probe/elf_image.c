@@ -48,6 +48,7 @@ struct symbol_table {
 };
 
 enum { TABLE_DYNSYM, TABLE_SYMTAB, TABLE_CNT };
+enum { RELOCATIONS_PLT, RELOCATIONS_OTHER, RELOCATIONS_CNT };
 
 struct elf_image {
 	struct elf_file file;
@@ -57,6 +58,7 @@ struct elf_image {
 	struct symbol_table *tables;
 	struct extent sections;      /* their headers */
 	struct extent section_names;
+	struct extent relocations[RELOCATIONS_CNT]; /* the loader's */
 	uint32_t note_cnt; /* segments and sections of notes looked into */
 	char build_id[2 * BUILD_ID_MAX + 1];
 	char *interpreter;
@@ -254,6 +256,10 @@ static int use_dynamic(struct elf_image *img, struct extent ext)
 	if (!err && !table->file.size_bytes)
 		err = elf_dynamic__find_symbols(&img->file, dyn, &table->file,
 						&table->strings.file);
+	img->relocations[RELOCATIONS_PLT] =
+		elf_file__extent_at(&img->file, dyn->jmprel, dyn->pltrelsz);
+	img->relocations[RELOCATIONS_OTHER] =
+		elf_file__extent_at(&img->file, dyn->rela, dyn->relasz);
 	if (!err && (dyn->flags_1 & DF_1_PIE))
 		img->is_executable = true;
 	free(dyn);
@@ -451,6 +457,68 @@ int elf_image__find_offset(const struct elf_image *img, uint64_t vaddr, uint64_t
 
 	*file_offset = ext.offset;
 	return ext.size_bytes ? 0 : -ENOENT;
+}
+
+int elf_image__fd(const struct elf_image *img)
+{
+	return img->file.fd;
+}
+
+/* Where the loader finds a function of .dynsym. */
+static int find_dynamic(const struct elf_image *img, uint64_t symbol, uint64_t *function)
+{
+	const struct extent *table = &img->tables[TABLE_DYNSYM].file;
+	Elf64_Sym sym;
+	int err;
+
+	if (symbol >= table->size_bytes / sizeof(sym))
+		return -ENOENT;
+	err = elf_file__read_exactly(&img->file, table->offset + symbol * sizeof(sym), &sym,
+				     sizeof(sym));
+	if (err)
+		return err;
+	if (sym.st_shndx == SHN_UNDEF || ELF64_ST_TYPE(sym.st_info) == STT_GNU_IFUNC)
+		return -ENXIO;
+	*function = sym.st_value;
+	return 0;
+}
+
+static int resolve(const struct elf_image *img, const Elf64_Rela *rela, uint64_t *function)
+{
+	switch (ELF64_R_TYPE(rela->r_info)) {
+	case R_X86_64_JUMP_SLOT:
+	case R_X86_64_GLOB_DAT:
+		return find_dynamic(img, ELF64_R_SYM(rela->r_info), function);
+	case R_X86_64_RELATIVE:
+		*function = (uint64_t)rela->r_addend;
+		return 0;
+	default:
+		return -ENXIO;
+	}
+}
+
+int elf_image__find_slot(const struct elf_image *img, uint64_t vaddr, uint64_t *function)
+{
+	struct window w;
+
+	if (img->arch != ELF_ARCH_X86_64)
+		return -ENOENT;
+	window__init(&w, &img->file);
+	for (int i = 0; i < RELOCATIONS_CNT; i++) {
+		uint64_t cnt = img->relocations[i].size_bytes / sizeof(Elf64_Rela);
+
+		for (uint64_t j = 0; j < cnt; j++) {
+			Elf64_Rela rela;
+			int err = window__copy(&w, img->relocations[i].offset + j * sizeof(rela),
+					       &rela, sizeof(rela));
+
+			if (err)
+				return err;
+			if (rela.r_offset == vaddr)
+				return resolve(img, &rela, function);
+		}
+	}
+	return -ENOENT;
 }
 
 /* Does the section's name begin at that offset into the names? 1, 0 or -errno. */

@@ -81,6 +81,16 @@ struct elf_section {
 int elf_image__find_section(const struct elf_image *img, const char *name,
 			    struct elf_section *out);
 
+/*
+ * The function whose address the loader puts into the pointer at vaddr (a slot of the GOT), as this
+ * file alone has it: another file may define it too and come before. 0; -ENOENT: no such slot;
+ * -ENXIO: it is in another file; or another -errno.
+ */
+int elf_image__find_slot(const struct elf_image *img, uint64_t vaddr, uint64_t *function);
+
+/* The open file, the image's own. */
+int elf_image__fd(const struct elf_image *img);
+
 /* Copies up to size_bytes of the file at file_offset; returns how many there were, or -errno. */
 long elf_image__read_code(const struct elf_image *img, uint64_t file_offset, void *buf,
 			  size_t size_bytes);

@@ -12,51 +12,28 @@
 #include <stdlib.h>
 
 #include "python/moved_code.h"
-#include "unwind/cfi.h"
-#include "unwind/unwind_source.h"
+#include "unwind/fde_index.h"
 
 #define MOVED_CODE_MAX_BYTES (4u << 20)
 
 struct moved_code {
-	struct unwind_source source;
-	struct source_bytes section;
-	struct cfi cfi; /* its fdes sorted by start */
+	struct fde_index *index;
 };
-
-static int compare_starts(const void *a, const void *b)
-{
-	const struct cfi_fde *left = a, *right = b;
-
-	return left->start < right->start ? -1 : left->start > right->start;
-}
 
 struct moved_code *moved_code__new(int fd)
 {
 	struct moved_code *moved = calloc(1, sizeof(*moved));
-	struct cfi_section section = { 0 };
-	int err;
 
 	if (!moved)
 		return NULL;
-	err = unwind_source__init_fd(&moved->source, fd);
-	if (!err)
-		err = unwind_source__load_section(&moved->source, SOURCE_EH_FRAME,
-						  &moved->section);
-	if (!err) {
-		section.bytes = moved->section.bytes;
-		section.size_bytes = moved->section.size_bytes;
-		section.vaddr = moved->section.vaddr;
-		section.ends_at_zero = moved->section.is_open_ended;
-		err = cfi__init(&moved->cfi, &section);
-	}
-	if (err) {
-		moved_code__free(moved);
-		errno = -err;
+	moved->index = fde_index__new(fd);
+	if (!moved->index) {
+		int err = errno;
+
+		free(moved);
+		errno = err;
 		return NULL;
 	}
-	if (moved->cfi.fde_cnt)
-		qsort(moved->cfi.fdes, moved->cfi.fde_cnt, sizeof(*moved->cfi.fdes),
-		      compare_starts);
 	return moved;
 }
 
@@ -64,26 +41,13 @@ void moved_code__free(struct moved_code *moved)
 {
 	if (!moved)
 		return;
-	cfi__release(&moved->cfi);
-	free(moved->section.bytes);
+	fde_index__free(moved->index);
 	free(moved);
 }
 
-/* The FDE that holds an address, or NULL. */
 static const struct cfi_fde *find_fde(const struct moved_code *moved, uint64_t vaddr)
 {
-	const struct cfi_fde *fdes = moved->cfi.fdes;
-	uint32_t low = 0, high = moved->cfi.fde_cnt;
-
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (fdes[mid].start <= vaddr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low && vaddr < fdes[low - 1].end ? &fdes[low - 1] : NULL;
+	return fde_index__find(moved->index, vaddr);
 }
 
 struct cfa_search {
@@ -113,7 +77,7 @@ static struct cfa_search cfa_at(const struct moved_code *moved, const struct cfi
 {
 	struct cfa_search search = { .vaddr = vaddr };
 
-	cfi__run(&moved->cfi, fde, fde->end, see_row, &search);
+	cfi__run(&moved->index->cfi, fde, fde->end, see_row, &search);
 	return search;
 }
 
@@ -147,7 +111,7 @@ struct parts {
 static void add_part(const struct moved_code *moved, struct parts *parts,
 		     const struct cfi_fde *fde)
 {
-	const struct source_segment *seg = unwind_source__find_segment(&moved->source, fde->start);
+	const struct source_segment *seg = unwind_source__find_segment(&moved->index->source, fde->start);
 	uint64_t offset;
 
 	if (!seg || fde->end - seg->vaddr > seg->size_bytes)
@@ -205,8 +169,8 @@ static void scan(const struct moved_code *moved, const uint8_t *code, uint64_t v
 /* The address of a place in the file, 0 if it is in no segment. */
 static uint64_t vaddr_of(const struct moved_code *moved, uint64_t offset)
 {
-	for (uint32_t i = 0; i < moved->source.segment_cnt; i++) {
-		const struct source_segment *seg = &moved->source.segments[i];
+	for (uint32_t i = 0; i < moved->index->source.segment_cnt; i++) {
+		const struct source_segment *seg = &moved->index->source.segments[i];
 
 		if (offset >= seg->offset && offset - seg->offset < seg->size_bytes)
 			return offset - seg->offset + seg->vaddr;
@@ -229,7 +193,7 @@ int moved_code__find(const struct moved_code *moved, uint64_t start, uint64_t en
 	code = malloc(end - start);
 	if (!code)
 		return -ENOMEM;
-	err = unwind_source__read(&moved->source, start, code, end - start);
+	err = unwind_source__read(&moved->index->source, start, code, end - start);
 	if (!err)
 		scan(moved, code, vaddr, end - start, &parts);
 	free(code);
@@ -253,7 +217,7 @@ bool moved_code__function_at(const struct moved_code *moved, uint64_t vaddr,
 
 bool moved_code__file_offset(const struct moved_code *moved, uint64_t vaddr, uint64_t *offset)
 {
-	const struct source_segment *seg = unwind_source__find_segment(&moved->source, vaddr);
+	const struct source_segment *seg = unwind_source__find_segment(&moved->index->source, vaddr);
 
 	if (seg)
 		*offset = vaddr - seg->vaddr + seg->offset;

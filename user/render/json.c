@@ -256,6 +256,10 @@ static void put_site(struct json *json, const struct snapshot_site *site)
 	put_string(json, "comm", site->comm);
 	put_uint(json, "live_bytes", site->live_bytes);
 	put_uint(json, "live_count", site->live_count);
+	if (site->kind == SITE_PYMALLOC) {
+		put_uint(json, "used_bytes", snapshot_site__used_bytes(site));
+		put_uint(json, "foreign_bytes", site->foreign_bytes);
+	}
 	put_uint(json, "alloc_bytes", site->alloc_bytes);
 	put_uint(json, "alloc_count", site->alloc_count);
 	put_uint(json, "free_bytes", site->free_bytes);

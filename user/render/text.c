@@ -406,6 +406,11 @@ static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
 
 	fprintf(out, "\n%2" PRIu32 ". ", index + 1);
 	put_units(out, site->live_bytes, site->live_count, site->kind);
+	if (site->kind == SITE_PYMALLOC) {
+		fprintf(out, ", %s used", BYTES(snapshot_site__used_bytes(site)));
+		if (site->foreign_bytes)
+			fprintf(out, ", %s others'", BYTES(site->foreign_bytes));
+	}
 	fprintf(out, " (%s)%s  ", human__share(site->live_bytes, snap->totals.live_bytes).text,
 		marks[site->kind]);
 	if (site->pid_cnt > 1)

@@ -122,6 +122,8 @@ static int join(struct snapshot *snap, struct snapshot_site *into,
 	}
 	into->live_bytes += site->live_bytes;
 	into->live_count += site->live_count;
+	into->unused_bytes += site->unused_bytes;
+	into->foreign_bytes += site->foreign_bytes;
 	into->alloc_bytes += site->alloc_bytes;
 	into->alloc_count += site->alloc_count;
 	into->free_bytes += site->free_bytes;

@@ -155,6 +155,13 @@ static bool site__is_live(const struct snapshot_site *site)
 	return site->live_count || site->live_bytes;
 }
 
+uint64_t snapshot_site__used_bytes(const struct snapshot_site *site)
+{
+	uint64_t others = site->unused_bytes + site->foreign_bytes;
+
+	return site->live_bytes > others ? site->live_bytes - others : 0;
+}
+
 static void add_to_totals(struct snapshot_totals *totals, const struct snapshot_site *site)
 {
 	totals->live_bytes += site->live_bytes;
@@ -198,7 +205,7 @@ static int larger_known_first(double a, double b)
 /* Stacks of forked processes have the same id, so pid and ref end the ties. */
 static int break_tie(const struct snapshot_site *a, const struct snapshot_site *b)
 {
-	int order = larger_first(a->live_bytes, b->live_bytes);
+	int order = larger_first(snapshot_site__used_bytes(a), snapshot_site__used_bytes(b));
 
 	if (!order)
 		order = larger_first(a->live_count, b->live_count);

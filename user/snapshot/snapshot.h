@@ -54,6 +54,8 @@ struct snapshot_site {
 	const char *comm;
 	uint64_t live_bytes;  /* with --older: only blocks at least that old */
 	uint64_t live_count;
+	uint64_t unused_bytes; /* of live_bytes, and of pools only: what no object is in; */
+	uint64_t foreign_bytes; /* and pools that other lines' objects are in, nobody knows which */
 	uint64_t alloc_bytes; /* since the trace began */
 	uint64_t alloc_count;
 	uint64_t free_bytes;
@@ -172,11 +174,14 @@ int snapshot__add_loss(struct snapshot *snap, const char *name, const char *mean
 		       uint64_t count); /* 0 or -ENOMEM; a zero count is not added, a name that is
 					 * there already is added to, both strings are copied */
 
+/* Live bytes that something is in that the line has put there. */
+uint64_t snapshot_site__used_bytes(const struct snapshot_site *site);
+
 /* Fills totals from the sites. Call before snapshot__select. */
 void snapshot__sum(struct snapshot *snap);
 
 /*
- * Orders the sites (largest first; ties by live_bytes, then live_count, then id, pid and ref, so
+ * Orders the sites (largest first; ties by used bytes, then live_count, then id, pid and ref, so
  * that the order is total) and keeps the first top that have something live. Unknown growth sorts
  * last.
  */
