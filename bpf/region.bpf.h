@@ -473,6 +473,5 @@ static __always_inline void look_at_exit(struct pt_regs *regs, __u64 result, boo
 SYSTEM_CALL_PROGRAMS(, false)
 SYSTEM_CALL_PROGRAMS(_2, true)
 SYSTEM_CALL_PROGRAMS(_3, true)
-SYSTEM_CALL_PROGRAMS(_4, true)
 
 #endif

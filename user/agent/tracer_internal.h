@@ -13,7 +13,7 @@
  * tracer_programs.c (programs that few need), tracer_pools.c (Python's pools),
  * tracer_regions.c (mapped memory) and tracer_reclaim.c (what the dead leave behind). */
 
-#define REGION_PROGRAMS 8 /* of bpf/region.bpf.h */
+#define REGION_PROGRAMS 6 /* of bpf/region.bpf.h */
 
 /* The probes of one file; the descriptors in the order of attachment. */
 struct probed_file {

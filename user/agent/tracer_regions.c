@@ -9,10 +9,9 @@
 void tracer__region_programs(const struct unfreed_bpf *skel, struct bpf_program **out)
 {
 	struct bpf_program *const programs[REGION_PROGRAMS] = {
-		skel->progs.system_call_entry,	 skel->progs.system_call_entry_2,
-		skel->progs.system_call_entry_3, skel->progs.system_call_entry_4,
-		skel->progs.system_call_exit,	 skel->progs.system_call_exit_2,
-		skel->progs.system_call_exit_3,	 skel->progs.system_call_exit_4,
+		skel->progs.system_call_entry, skel->progs.system_call_entry_2,
+		skel->progs.system_call_entry_3, skel->progs.system_call_exit,
+		skel->progs.system_call_exit_2, skel->progs.system_call_exit_3,
 	};
 
 	memcpy(out, programs, sizeof(programs));
