@@ -83,7 +83,8 @@ static __always_inline struct uf_cohort *site_cohort(struct uf_site *site, __u32
 	return &site->cohorts[i & (UF_MAX_COHORTS - 1)];
 }
 
-static __always_inline void site_add_block(const struct uf_block *block)
+/* The block counts as cnt: kernel pages are counted one by one. */
+static __always_inline void site_add_counted(const struct uf_block *block, __u64 cnt)
 {
 	__u32 i = block->site;
 	struct uf_site *site = bpf_map_lookup_elem(&sites, &i);
@@ -93,12 +94,12 @@ static __always_inline void site_add_block(const struct uf_block *block)
 		return;
 	cohort = site_cohort(site, block->epoch);
 	__sync_fetch_and_add(&cohort->live_bytes, block->size_bytes);
-	__sync_fetch_and_add(&cohort->live_cnt, 1);
+	__sync_fetch_and_add(&cohort->live_cnt, cnt);
 	__sync_fetch_and_add(&site->alloc_bytes, block->size_bytes);
-	__sync_fetch_and_add(&site->alloc_cnt, 1);
+	__sync_fetch_and_add(&site->alloc_cnt, cnt);
 }
 
-static __always_inline void site_remove_block(const struct uf_block *block)
+static __always_inline void site_remove_counted(const struct uf_block *block, __u64 cnt)
 {
 	__u32 i = block->site;
 	struct uf_site *site = bpf_map_lookup_elem(&sites, &i);
@@ -108,9 +109,19 @@ static __always_inline void site_remove_block(const struct uf_block *block)
 		return;
 	cohort = site_cohort(site, block->epoch);
 	__sync_fetch_and_add(&cohort->live_bytes, -block->size_bytes);
-	__sync_fetch_and_add(&cohort->live_cnt, -1);
+	__sync_fetch_and_add(&cohort->live_cnt, -cnt);
 	__sync_fetch_and_add(&site->free_bytes, block->size_bytes);
-	__sync_fetch_and_add(&site->free_cnt, 1);
+	__sync_fetch_and_add(&site->free_cnt, cnt);
+}
+
+static __always_inline void site_add_block(const struct uf_block *block)
+{
+	site_add_counted(block, 1);
+}
+
+static __always_inline void site_remove_block(const struct uf_block *block)
+{
+	site_remove_counted(block, 1);
 }
 
 /* The site of image with the stack of another image's site. False: there is none. */

@@ -22,6 +22,7 @@
  *   process     fork, exec, exit, signals
  *   gc          CPython's garbage collections
  *   vma_iter    the executable mappings of a process
+ *   kernel      --kernel: the kernel's own memory, without any of the probes above
  *
  * They are headers of one object and not objects of their own because the
  * probes are hot: nearly everything below them is inlined. Functions with a
@@ -66,5 +67,6 @@
 #include "process.bpf.h"
 #include "gc.bpf.h"
 #include "vma_iter.bpf.h"
+#include "kernel.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

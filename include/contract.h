@@ -101,6 +101,9 @@ enum uf_site_kind {
 	UF_SITE_MALLOC,   /* blocks of the allocator's functions */
 	UF_SITE_PYMALLOC, /* CPython's pools of small objects */
 	UF_SITE_MMAP,     /* regions mapped by the program itself: mmap, mremap, brk */
+	UF_SITE_KERNEL_SLAB,   /* --kernel: objects of kmalloc and of slab caches */
+	UF_SITE_KERNEL_PAGES,  /* pages; what is counted is pages, not allocations */
+	UF_SITE_KERNEL_PERCPU, /* per-CPU memory */
 	UF_SITE_KIND_CNT,
 };
 
@@ -254,6 +257,10 @@ struct uf_mapping {
 	X(GC_NOT_COUNTED, "gc_not_counted",                                                        \
 	  "garbage collections not counted: no room, or the probe could not be read")              \
 	X(EVENTS_FULL, "events_full", "process events lost: the event buffer was full")            \
+	X(BULK_CUT, "bulk_cut",                                                                    \
+	  "calls that allocated or freed more kernel objects than can be looked at: some are missing or wrongly shown") \
+	X(KERNEL_NESTING, "kernel_nesting",                                                        \
+	  "kernel allocations not recorded: made within four others")                              \
 	X(POOL_TABLE_FULL, "pool_table_full", "Python pools not recorded: the table of pools was full") \
 	X(POOL_UNSOUND, "pool_unsound",                                                            \
 	  "Python pools not recorded: what the interpreter returned is not a new pool as known")      \
@@ -312,6 +319,30 @@ struct uf_stats {
 	__u64 failed_alloc_cnt; /* allocations that returned NULL or an error */
 	__u64 loss_cnt[UF_LOSS_CNT];
 	__u64 pad[8 - (3 + UF_LOSS_CNT) % 8];
+};
+
+/* --kernel: what the kernel tells of its own memory. */
+enum uf_kernel_event {
+	UF_ON_KMALLOC,
+	UF_ON_KMALLOC_NODE,
+	UF_ON_CACHE_ALLOC,
+	UF_ON_CACHE_ALLOC_NODE,
+	UF_ON_ALLOC_BULK,
+	UF_ON_PAGE_ALLOC,
+	UF_ON_PERCPU_ALLOC,
+	UF_ON_KFREE, /* frees from here on */
+	UF_ON_CACHE_FREE,
+	UF_ON_FREE_BULK,
+	UF_ON_FREE_SHEAF,
+	UF_ON_PAGE_FREE,
+	UF_ON_PERCPU_FREE,
+	UF_KERNEL_EVENT_CNT,
+};
+
+/* The two programs of such an event, on one CPU. */
+struct uf_kernel_running {
+	__u64 done;         /* the first one's last address, and 1, until the second one has seen it */
+	__u64 stood_in_cnt; /* events that the second one has done in place of the first */
 };
 
 /* In uf_process.flags. */

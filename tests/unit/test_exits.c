@@ -30,8 +30,8 @@
 #define RET(label) "\n" #label ":\nret\n"
 
 /* Both sides of a branch; what is behind the ret but never reached is data. */
-FUNCTION(two_ways, "test %rdi, %rdi\nje 1f\npush %rbx\npop %rbx" RET(two_ways_a)
-		   ".byte 0x06, 0xff\n1: xor %eax, %eax" RET(two_ways_b))
+FUNCTION(two_ways, "test %rdi, %rdi\nje 1f\npush %rbx\npop %rbx" RET(
+			   two_ways_a) ".byte 0x06, 0xff\n1: xor %eax, %eax" RET(two_ways_b))
 /* Ends with a jump to another function; the loop before it is followed once. */
 FUNCTION(tail_call, "1: dec %rdi\njnz 1b\njmp two_ways")
 /* A part of it lies elsewhere, and jumps back. */
@@ -220,6 +220,9 @@ START_TEST(a_function_that_only_jumps_forwards)
 	target = 0;
 	ck_assert(exits__forwards(exits, vaddr_of(forwards_with_pad), &target));
 	ck_assert_uint_eq(target, vaddr_of(two_ways));
+	target = 0;
+	ck_assert(exits__forwards(exits, vaddr_of(forwards_abroad), &target));
+	ck_assert_uint_ne(target, 0);
 	ck_assert(!exits__forwards(exits, vaddr_of(does_more), &target));
 	ck_assert(!exits__forwards(exits, vaddr_of(two_ways), &target));
 	finish(exits);

@@ -257,6 +257,7 @@ END_TEST
 	"--" option ": '" text "' is not a duration, like 500ms, 30s or 5m"
 #define NOT_SIZE(option, text) \
 	"--" option ": '" text "' is not a size, like 512, 64K or 1M"
+#define NOT_KERNEL(what) "--kernel and " what ": give one of them; --kernel takes -p"
 #define NOT_COUNT(option, text) \
 	"--" option ": '" text "' is not a count, like 5000, 64K or 1M"
 #define NOT_PID(text) "--pid: '" text "' is not a process id (a number from 1 to 2147483647)"
@@ -320,8 +321,16 @@ static const struct {
 	  "--sample: not available in this version; every allocation is recorded" },
 	{ { "--sample=0", "-p1" },
 	  "--sample: not available in this version; every allocation is recorded" },
-	{ { "-K" }, "--kernel: not available in this version; give processes with -p PID or a command with -- COMMAND" },
-	{ { "--kernel" }, "--kernel: not available in this version; give processes with -p PID or a command with -- COMMAND" },
+	{ { "-K", "--", "cmd" }, NOT_KERNEL("a command") },
+	{ { "-K", "--follow" }, NOT_KERNEL("--follow") },
+	{ { "-K", "--comm", "x" }, NOT_KERNEL("--comm") },
+	{ { "-K", "--cgroup", "/" }, NOT_KERNEL("--cgroup") },
+	{ { "-K", "--container", "x" }, NOT_KERNEL("--container") },
+	{ { "-K", "--per-process" }, NOT_KERNEL("--per-process") },
+	{ { "-K", "-O", "x" }, NOT_KERNEL("--object") },
+	{ { "-K", "--prefix", "je_" }, NOT_KERNEL("--prefix") },
+	{ { "-K", "--stack", "fp" }, NOT_KERNEL("--stack") },
+	{ { "-K", "--attach", "perf" }, NOT_KERNEL("--attach") },
 	{ { "-p1", "--container", "web" }, "-p and --container: give one of them" },
 	{ { "-p1", "--", "cmd" }, "-p and a command: give one of them" },
 	{ { "--" }, "no command after '--'" },
@@ -433,7 +442,8 @@ START_TEST(usage_prints_the_synopsis_only)
 	ck_assert_int_eq(PARSE("--usage"), OPTIONS_DONE);
 	ck_assert_str_eq(out_text, "Usage: unfreed [options]\n"
 			 "  or:  unfreed [options] -p PID[,PID...]\n"
-				   "  or:  unfreed [options] -- COMMAND ARG...\n");
+			 "  or:  unfreed [options] -- COMMAND ARG...\n"
+			 "  or:  unfreed [options] --kernel [-p PID[,PID...]]\n");
 }
 END_TEST
 

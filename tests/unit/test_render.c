@@ -212,6 +212,77 @@ START_TEST(several_processes_of_a_site_are_counted_and_listed)
 }
 END_TEST
 
+START_TEST(the_kernel_s_own_memory_has_kinds_and_no_processes)
+{
+	static struct snapshot_frame frames[] = {
+		{ .kind = FRAME_KERNEL, .function = "alloc_pipe_info", .function_offset = 0xa3,
+		  .module = "[kernel]", .file = "", .build_id = "", .offset = UINT64_MAX },
+		{ .kind = FRAME_KERNEL, .function = "ext4_create", .function_offset = 7,
+		  .module = "[ext4]", .file = "", .build_id = "", .offset = UINT64_MAX },
+		{ .kind = FRAME_KERNEL, .function = "", .module = "", .file = "", .build_id = "",
+		  .offset = 0xffffffffc0001234 },
+	};
+	static const struct {
+		enum snapshot_site_kind kind;
+		const char *text, *json;
+	} kinds[] = {
+		{ SITE_KERNEL_SLAB, " 1. 8.0 KiB in 2 objects (100.0%) [slab]\n    oldest",
+		  "\"kind\":\"kernel\",\"memory\":\"slab\",\"pid\":null,\"pids\":[],\"comm\":\"\"," },
+		{ SITE_KERNEL_PAGES, " 1. 8.0 KiB in 2 pages (100.0%) [pages]\n    oldest",
+		  "\"kind\":\"kernel\",\"memory\":\"pages\",\"pid\":null,\"pids\":[]," },
+		{ SITE_KERNEL_PERCPU, " 1. 8.0 KiB in 2 blocks (100.0%) [percpu]\n    oldest",
+		  "\"kind\":\"kernel\",\"memory\":\"percpu\",\"pid\":null,\"pids\":[]," },
+	};
+	static uint32_t pids[] = { 0 };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct snapshot *snap = new_snapshot();
+		struct snapshot_site *site = snapshot__add_site(snap);
+		char *text;
+
+		snap->target_cnt = 0;
+		snap->is_kernel = true;
+		site->kind = kinds[i].kind;
+		site->live_bytes = 8192;
+		site->live_count = 2;
+		site->stack_end = "complete";
+		site->frames = frames;
+		site->frame_cnt = 3;
+		site->pids = pids; /* as joining leaves it */
+		site->pid_cnt = 1;
+		snapshot__sum(snap);
+		text = render(render_text, snap);
+		ck_assert_ptr_nonnull(strstr(text, "\n  the kernel's own memory\nlive "));
+		ck_assert_ptr_nonnull(strstr(text, kinds[i].text));
+		ck_assert_ptr_nonnull(strstr(text, "    #0  alloc_pipe_info+0xa3 [kernel]\n"
+						   "    #1  ext4_create+0x7 [ext4]\n"
+						   "    #2  0xffffffffc0001234\n"));
+		free(text);
+		text = render(render_json, snap);
+		ck_assert_ptr_nonnull(strstr(text, kinds[i].json));
+		ck_assert_ptr_nonnull(strstr(text, "\"kind\":\"kernel\",\"module\":\"[ext4]\","
+						   "\"build_id\":\"\",\"offset\":null,"
+						   "\"function\":\"ext4_create\","
+						   "\"function_offset\":7,"));
+		free(text);
+		snapshot__free(snap);
+	}
+}
+END_TEST
+
+START_TEST(nothing_of_the_kernel_says_how_much_was_seen)
+{
+	struct snapshot *snap = new_snapshot();
+	char *text;
+
+	snap->is_kernel = true;
+	text = render(render_text, snap);
+	ck_assert_ptr_nonnull(strstr(text, "no outstanding allocations: 13 probes, 3,027 events"));
+	free(text);
+	snapshot__free(snap);
+}
+END_TEST
+
 #define PYTHON(name, path, number) \
 	{ .kind = FRAME_PYTHON, .function = name, .file = path, .line = number, .module = "", \
 	  .build_id = "" }
@@ -765,7 +836,7 @@ START_TEST(json_has_the_sites)
 	struct json_object *site = item(report, "sites", 0);
 
 	ck_assert_uint_eq(json_object_array_length(field(report, "sites")), 2);
-	CHECK_FIELD_CNT(site, 18);
+	CHECK_FIELD_CNT(site, 19);
 	check_string(site, "id", "000000000000feed");
 	check_string(site, "kind", "malloc");
 	check_uint(site, "pid", 4242);
@@ -788,7 +859,7 @@ START_TEST(json_has_the_sites)
 	check_uint(item(site, "ages", 1), "count", 1);
 	ck_assert_uint_eq(json_object_array_length(field(site, "frames")), 8);
 	site = item(report, "sites", 1);
-	CHECK_FIELD_CNT(site, 18);
+	CHECK_FIELD_CNT(site, 19);
 	CHECK_NULL(site, "growth_bytes_per_s");
 	check_string(site, "verdict", "");
 	ck_assert_uint_eq(json_object_array_length(field(site, "ages")), 0);
@@ -943,6 +1014,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, text_shows_the_applications_line_first_and_folds_what_called_it,
 			    0, sizeof(python_stacks) / sizeof(python_stacks[0]));
 	tcase_add_test(tcase, several_processes_of_a_site_are_counted_and_listed);
+	tcase_add_test(tcase, the_kernel_s_own_memory_has_kinds_and_no_processes);
+	tcase_add_test(tcase, nothing_of_the_kernel_says_how_much_was_seen);
 	tcase_add_test(tcase, text_report_without_sites_says_what_was_seen);
 	tcase_add_test(tcase, text_report_names_the_age_filter);
 	tcase_add_test(tcase, text_report_says_where_a_process_belongs);

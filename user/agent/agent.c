@@ -17,6 +17,8 @@
 #include "agent/collector.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
+#include "agent/kernel_memory.h"
+#include "agent/kernel_names.h"
 #include "agent/pools.h"
 #include "agent/pythons.h"
 #include "agent/regions.h"
@@ -105,6 +107,10 @@ static void say_why_no_tracer(const struct agent *agent, int err)
 		agent__say(agent, -1, "not permitted to load BPF programs: run as root (sudo), or with "
 			   "CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN");
 		break;
+	case ENODEV:
+		agent__say(agent, -1, "this kernel does not have the tracepoints that --kernel needs "
+			   "(kmem:kmalloc and others, CONFIG_TRACEPOINTS)");
+		break;
 	case ENOSYS:
 		agent__say(agent, -1, "this kernel has no BPF (CONFIG_BPF_SYSCALL)");
 		break;
@@ -134,7 +140,8 @@ static bool load_tracer(struct agent *agent)
 		.max_sites = opts->max_sites,
 		.follow = opts->follow,
 		.every_process = opts->follow, /* children have no number yet */
-		.whole_host = opts->whole_host,
+		.whole_host = opts->whole_host || opts->kernel, /* all but ourselves */
+		.is_kernel = opts->kernel,
 		.pids = agent->pids,
 		.pid_cnt = agent->pid_cnt,
 		.attach = opts->attach,
@@ -154,7 +161,7 @@ static bool load_tracer(struct agent *agent)
 		say_why_no_tracer(agent, -errno);
 		return false;
 	}
-	err = tracer__attach_process(agent->tracer);
+	err = opts->kernel ? 0 : tracer__attach_process(agent->tracer);
 	if (err) {
 		say_why_no_tracer(agent, err);
 		return false;
@@ -162,7 +169,7 @@ static bool load_tracer(struct agent *agent)
 	err = opts->mmap ? tracer__attach_regions(agent->tracer) : 0;
 	if (err)
 		agent__say(agent, -1, "cannot watch mmap, munmap, mremap and brk: %s; has this kernel "
-			   "tracepoints of system calls (CONFIG_FTRACE_SYSCALLS)? go "
+			   "tracepoints of system calls? go "
 			   "without --mmap, or see -v -v", strerror(-err));
 	return !err;
 }
@@ -175,26 +182,13 @@ static uint64_t monotonic_ns(void)
 	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
-static bool make_parts(struct agent *agent)
+/* What only a trace of processes needs. */
+static bool make_process_parts(struct agent *agent)
 {
-	const struct options *opts = agent->opts;
-	const struct collector_opts collector_opts = {
-		.older_ns = opts->older_ns,
-		.sort = opts->sort,
-		.top = opts->top,
-		.per_process = opts->per_process,
-		.between_sites = agent__take_in_mappings,
-		.arg = agent,
-	};
-	struct cohorts_shared shared = tracer__cohorts_shared(agent->tracer);
-
 	agent->files = file_table__new();
 	agent->symbolizer = symbolizer__new(NULL);
-	agent->tracees = tracees__new();
-	agent->cohorts = cohorts__new(&shared, opts->older_ns, monotonic_ns());
 	agent->unwinder = agent->files ? unwinder__new(agent->tracer, agent->files) : NULL;
-	if (!agent->files || !agent->symbolizer || !agent->tracees || !agent->cohorts ||
-	    !agent->unwinder) {
+	if (!agent->files || !agent->symbolizer || !agent->unwinder) {
 		agent__say(agent, -1, "out of memory");
 		return false;
 	}
@@ -211,17 +205,43 @@ static bool make_parts(struct agent *agent)
 						agent->gc_watch)
 				 : NULL;
 	agent->pools = pools__new(agent->tracer, agent->tracees);
-	if (opts->mmap)
+	if (agent->opts->mmap)
 		agent->regions = regions__new(agent->tracer, agent->tracees);
-	if (!agent->pythons || !agent->pools || (opts->mmap && !agent->regions)) {
+	if (!agent->pythons || !agent->pools || (agent->opts->mmap && !agent->regions)) {
 		agent__say(agent, -1, "out of memory");
 		return false;
 	}
 	agent->names = (struct frame_names){agent->symbolizer, agent->unwinder, agent->mappings,
 					    agent->pythons};
+	return true;
+}
+
+static bool make_parts(struct agent *agent)
+{
+	const struct options *opts = agent->opts;
+	const struct collector_opts collector_opts = {
+		.older_ns = opts->older_ns,
+		.sort = opts->sort,
+		.top = opts->top,
+		.per_process = opts->per_process,
+		.between_sites = opts->kernel ? NULL : agent__take_in_mappings,
+		.arg = agent,
+	};
+	struct cohorts_shared shared = tracer__cohorts_shared(agent->tracer);
+
+	agent->tracees = tracees__new();
+	agent->cohorts = cohorts__new(&shared, opts->older_ns, monotonic_ns());
+	if (!agent->tracees || !agent->cohorts) {
+		agent__say(agent, -1, "out of memory");
+		return false;
+	}
+	if (opts->kernel)
+		agent->kernel_names = kernel_memory__names(agent);
+	if (opts->kernel ? !agent->kernel_names : !make_process_parts(agent))
+		return false;
 	agent->collector = collector__new(&collector_opts, agent->tracer, agent->tracees,
 					  agent->cohorts, agent->gc_watch, agent->pools,
-					  &agent->names);
+					  &agent->names, agent->kernel_names);
 	if (!agent->collector)
 		agent__say(agent, -1, "out of memory");
 	return agent->collector;
@@ -380,6 +400,8 @@ static bool add_targets(struct agent *agent)
 {
 	uint32_t added = 0;
 
+	if (agent->opts->kernel)
+		return kernel_memory__attach(agent);
 	if (!agent__probe_objects(agent))
 		return false;
 	if (agent->opts->whole_host)
@@ -428,7 +450,7 @@ static bool start_clocks(struct agent *agent)
 	err = agent->epoll_fd < 0 ? -errno : add_fd(agent, FD_SIGNAL, agent->fds[FD_SIGNAL]);
 	if (!err)
 		err = add_fd(agent, FD_EVENTS, tracer__events_fd(agent->tracer));
-	if (!err)
+	if (!err && agent->mappings)
 		err = add_fd(agent, FD_MAPPINGS, mapping_log__fd(agent->mappings));
 	if (!err)
 		err = add_timer(agent, FD_REPORT, agent->opts->interval_ns, true);
@@ -516,6 +538,7 @@ void agent__free(struct agent *agent)
 	if (agent->epoll_fd >= 0)
 		close(agent->epoll_fd);
 	collector__free(agent->collector);
+	kernel_names__free(agent->kernel_names);
 	cohorts__free(agent->cohorts);
 	regions__free(agent->regions);
 	pools__free(agent->pools);

@@ -11,6 +11,7 @@
 #include "agent/frame_names.h"
 #include "agent/gc_watch.h"
 #include "agent/growth.h"
+#include "agent/kernel_names.h"
 #include "agent/pools.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
@@ -35,10 +36,12 @@ struct collector {
 	const struct gc_watch *gc_watch;
 	const struct pools *pools;
 	const struct frame_names *names;
+	struct kernel_names *kernel; /* NULL: processes are traced */
 	uint64_t start_ns;
 	struct growth *growth;
 	struct place *places;
 	uint32_t place_cnt;
+	struct snapshot_totals retired; /* of the kernel's sites that made room */
 };
 
 static uint64_t now_ns(clockid_t clock)
@@ -52,7 +55,7 @@ static uint64_t now_ns(clockid_t clock)
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
 				 const struct gc_watch *gc_watch, const struct pools *pools,
-				 const struct frame_names *names)
+				 const struct frame_names *names, struct kernel_names *kernel)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
 
@@ -65,6 +68,7 @@ struct collector *collector__new(const struct collector_opts *opts, struct trace
 	collector->gc_watch = gc_watch;
 	collector->pools = pools;
 	collector->names = names;
+	collector->kernel = kernel;
 	collector->start_ns = now_ns(CLOCK_MONOTONIC);
 	collector->growth = growth__new(opts->per_process);
 	if (!collector->growth) {
@@ -179,7 +183,12 @@ static uint64_t hash_stack(struct collector *collector, const struct uf_site *fr
 	is_known = place && place->stack_id == stack->id && place->time_ns == stack->time_ns;
 	if (is_known && place->is_final)
 		return place->hash;
-	is_final = frame_names__hash(collector->names, stack, &hash) || is_known;
+	if (collector->kernel) {
+		hash = kernel_names__hash(collector->kernel, stack);
+		is_final = true;
+	} else {
+		is_final = frame_names__hash(collector->names, stack, &hash) || is_known;
+	}
 	if (place)
 		*place = (struct place){stack->id, stack->time_ns, hash, is_final};
 	return hash;
@@ -196,14 +205,16 @@ static uint64_t site_id(struct collector *collector, const struct uf_site *from,
 
 static enum snapshot_site_kind kind_of(const struct uf_site *site)
 {
-	switch (site->kind) {
-	case UF_SITE_PYMALLOC:
-		return SITE_PYMALLOC;
-	case UF_SITE_MMAP:
-		return SITE_MMAP;
-	default:
-		return SITE_MALLOC;
-	}
+	static const enum snapshot_site_kind kinds[UF_SITE_KIND_CNT] = {
+		[UF_SITE_MALLOC] = SITE_MALLOC,
+		[UF_SITE_PYMALLOC] = SITE_PYMALLOC,
+		[UF_SITE_MMAP] = SITE_MMAP,
+		[UF_SITE_KERNEL_SLAB] = SITE_KERNEL_SLAB,
+		[UF_SITE_KERNEL_PAGES] = SITE_KERNEL_PAGES,
+		[UF_SITE_KERNEL_PERCPU] = SITE_KERNEL_PERCPU,
+	};
+
+	return site->kind < UF_SITE_KIND_CNT ? kinds[site->kind] : SITE_MALLOC;
 }
 
 /* One look at the kernel's tables, for all sites. */
@@ -224,29 +235,49 @@ static int look(const struct collector *collector, uint64_t now, uint32_t site_c
 	look->age_cnt = cohorts__ages(collector->cohorts, now, look->ages);
 	for (uint32_t i = 0; i < look->age_cnt; i++)
 		counts[look->ages[i].slot] = look->ages[i].min_age_ns >= collector->opts.older_ns;
+	if (collector->kernel)
+		return 0;
 	look->pools = pools__use(collector->pools, counts, site_cnt);
 	return look->pools ? 0 : -errno;
+}
+
+/*
+ * The id of a site that is to be shown, and whose it is (none in the kernel); 0: not shown. Pages of
+ * the kernel's that are counted as what lies in them are not.
+ */
+static uint64_t identify(struct collector *collector, struct sites_look *look,
+			 const struct uf_site *from)
+{
+	uint64_t hash;
+
+	if (__atomic_load_n(&from->state, __ATOMIC_ACQUIRE) != UF_SITE_READY)
+		return 0;
+	if (collector->kernel) {
+		hash = hash_stack(collector, from);
+		return hash ? site_id__add(hash, from->kind) : 0;
+	}
+	if (!look->tracee || look->tracee->image != from->image)
+		look->tracee = tracees__find(collector->tracees, from->image);
+	if (!look->tracee || look->tracee->is_dropped)
+		return 0;
+	return site_id(collector, from, look->tracee->exe);
 }
 
 /* 0 or -ENOMEM. */
 static int add_site(struct collector *collector, struct snapshot *snap, struct sites_look *look,
 		    const struct uf_site *from, uint32_t index)
 {
-	struct snapshot_site *site;
+	uint64_t id = identify(collector, look, from);
+	struct snapshot_site *site = id ? snapshot__add_site(snap) : NULL;
 
-	if (__atomic_load_n(&from->state, __ATOMIC_ACQUIRE) != UF_SITE_READY)
+	if (!id)
 		return 0;
-	if (!look->tracee || look->tracee->image != from->image)
-		look->tracee = tracees__find(collector->tracees, from->image);
-	if (!look->tracee || look->tracee->is_dropped)
-		return 0;
-	site = snapshot__add_site(snap);
 	if (!site)
 		return -ENOMEM;
 	site->kind = kind_of(from);
-	site->id = site_id(collector, from, look->tracee->exe);
-	site->pid = look->tracee->pid;
-	site->comm = snapshot__strdup(snap, look->tracee->comm);
+	site->id = id;
+	site->pid = look->tracee ? look->tracee->pid : 0;
+	site->comm = snapshot__strdup(snap, look->tracee ? look->tracee->comm : "");
 	site->ref = from->stack;
 	if (!site->comm)
 		return -ENOMEM;
@@ -335,6 +366,22 @@ static int add_targets(const struct collector *collector, struct snapshot *snap)
 	return 0;
 }
 
+static int add_kernel_losses(const struct collector *collector, struct snapshot *snap)
+{
+	uint64_t alloc_cnt, free_cnt;
+	int err = tracer__kernel_misses(collector->tracer, &alloc_cnt, &free_cnt);
+
+	if (!err)
+		err = snapshot__add_loss(snap, "kernel_alloc_missed",
+					 "kernel allocations not recorded: made within others",
+					 alloc_cnt);
+	if (err)
+		return err;
+	return snapshot__add_loss(snap, "kernel_free_missed",
+				  "kernel frees not seen: what they freed is shown until its address "
+				  "is used again", free_cnt);
+}
+
 static int add_losses(const struct collector *collector, struct snapshot *snap)
 {
 	static const struct {
@@ -354,6 +401,8 @@ static int add_losses(const struct collector *collector, struct snapshot *snap)
 	snap->cost.event_count = stats.event_cnt;
 	snap->unknown_free_count = stats.unknown_free_cnt;
 	snap->failed_alloc_count = stats.failed_alloc_cnt;
+	if (collector->kernel)
+		return add_kernel_losses(collector, snap);
 	err = snapshot__add_loss(snap, "unwind_tables_full",
 				 "unwind tables that had no room: their stacks are cut",
 				 unwinder__lost_cnt(collector->names->unwinder));
@@ -375,6 +424,10 @@ static void add_gone(struct snapshot_totals *totals, uint64_t bytes, uint64_t cn
 /* What was allocated and freed at sites that are gone. */
 static void add_retired(const struct collector *collector, struct snapshot *snap)
 {
+	snap->totals.alloc_bytes += collector->retired.alloc_bytes;
+	snap->totals.alloc_count += collector->retired.alloc_count;
+	snap->totals.free_bytes += collector->retired.free_bytes;
+	snap->totals.free_count += collector->retired.free_count;
 	for (const struct tracee *tracee = tracees__first(collector->tracees); tracee;
 	     tracee = tracee->next) {
 		if (tracee->is_dropped)
@@ -411,6 +464,16 @@ static void skip_system_call(struct snapshot_site *site)
 	}
 }
 
+void collector__retire_kernel(struct collector *collector, const struct uf_site *site)
+{
+	if (!hash_stack(collector, site))
+		return;
+	collector->retired.alloc_bytes += site->alloc_bytes;
+	collector->retired.alloc_count += site->alloc_cnt;
+	collector->retired.free_bytes += site->free_bytes;
+	collector->retired.free_count += site->free_cnt;
+}
+
 static int resolve_sites(struct collector *collector, struct snapshot *snap)
 {
 	static const char *const ends[UF_END_CNT] = {
@@ -427,12 +490,15 @@ static int resolve_sites(struct collector *collector, struct snapshot *snap)
 		if (!stack)
 			continue;
 		site->stack_end = ends[stack->end < UF_END_CNT ? stack->end : UF_END_STUCK];
-		err = frame_names__resolve(collector->names, snap, site, stack);
+		err = collector->kernel
+			      ? kernel_names__resolve(collector->kernel, snap, site, stack)
+			      : frame_names__resolve(collector->names, snap, site, stack);
 		if (err)
 			return err;
 		if (site->kind == SITE_MMAP)
 			skip_system_call(site);
-		collector->opts.between_sites(collector->opts.arg);
+		if (collector->opts.between_sites)
+			collector->opts.between_sites(collector->opts.arg);
 	}
 	return 0;
 }
@@ -452,6 +518,7 @@ struct snapshot *collector__take(struct collector *collector, bool is_last)
 	snap->cost.cpu_share = NAN;
 	snap->probe_cnt = tracer__probe_cnt(collector->tracer);
 	snap->probe_file_cnt = tracer__file_cnt(collector->tracer);
+	snap->is_kernel = collector->kernel;
 	err = add_targets(collector, snap);
 	if (!err)
 		err = add_sites(collector, snap, now);

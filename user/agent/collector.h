@@ -19,25 +19,31 @@ struct tracees;
 struct cohorts;
 struct gc_watch;
 struct frame_names;
+struct kernel_names;
 struct pools;
+struct uf_site;
 
 struct collector_opts {
 	uint64_t older_ns;
 	enum snapshot_sort sort;
 	uint32_t top;
 	bool per_process; /* sites of different processes stay apart */
-	/* Called between sites while they are named, which may take seconds. */
+	/* Called between sites while they are named, which may take seconds; or NULL. */
 	void (*between_sites)(void *arg);
 	void *arg;
 };
 
-/* All the others are borrowed. NULL with errno ENOMEM. */
+/* All the others are borrowed. Of the kernel's own memory (kernel not NULL) gc_watch and names may
+ * be NULL, tracees empty. NULL with errno ENOMEM. */
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
 				 const struct gc_watch *gc_watch, const struct pools *pools,
-				 const struct frame_names *names);
+				 const struct frame_names *names, struct kernel_names *kernel);
 /* Takes NULL. */
 void collector__free(struct collector *collector);
+
+/* A site of the kernel's with nothing live is about to go: its totals stay. */
+void collector__retire_kernel(struct collector *collector, const struct uf_site *site);
 
 /* A snapshot of now, the caller's; NULL with errno. */
 struct snapshot *collector__take(struct collector *collector, bool is_last);

@@ -39,6 +39,8 @@ struct agent {
 	struct pools *pools;
 	struct regions *regions;  /* NULL without --mmap */
 	struct frame_names names;
+	struct kernel_names *kernel_names; /* --kernel: and then there are neither files nor mappings,
+					    * and no tracees */
 	struct tracer *tracer;
 	struct tracees *tracees;
 	struct cohorts *cohorts;

@@ -14,6 +14,7 @@
 #include "agent/collector.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
+#include "agent/kernel_memory.h"
 #include "agent/pools.h"
 #include "agent/pythons.h"
 #include "agent/regions.h"
@@ -37,8 +38,14 @@ static void drop(struct tracee *tracee)
 
 static void retire_site(void *arg, const struct uf_site *site)
 {
-	struct tracee *tracee = tracees__find(arg, site->image);
+	const struct agent *agent = arg;
+	struct tracee *tracee;
 
+	if (agent->opts->kernel) {
+		collector__retire_kernel(agent->collector, site);
+		return;
+	}
+	tracee = tracees__find(agent->tracees, site->image);
 	if (!tracee || site->kind >= UF_SITE_KIND_CNT)
 		return;
 	tracee->retired_bytes[site->kind] += site->alloc_bytes;
@@ -66,7 +73,7 @@ static void make_room(struct agent *agent)
 	/* Of processes that the user named the last report is worth more than room for others. */
 	if (agent->opts->whole_host && agent->ended_cnt && tracer__wants_room(agent->tracer))
 		reclaim_early(agent);
-	err = tracer__make_room(agent->tracer, retire_site, agent->tracees);
+	err = tracer__make_room(agent->tracer, retire_site, agent);
 
 	if (err)
 		agent__say(agent, 0, "cannot make room in the tables: %s", strerror(-err));
@@ -198,10 +205,14 @@ static void handle_region(void *arg, const struct uf_region_event *event)
 
 static void take_in(struct agent *agent)
 {
-	mapping_log__drain(agent->mappings);
-	agent__list_again_if_lost(agent);
-	tracer__poll_events(agent->tracer, handle_process_event, handle_code,
-			    handle_region, agent);
+	if (!agent->opts->kernel) {
+		mapping_log__drain(agent->mappings);
+		agent__list_again_if_lost(agent);
+	}
+	tracer__poll_events(agent->tracer, handle_process_event, handle_code, handle_region,
+			    agent);
+	if (agent->opts->kernel)
+		return;
 	pythons__look(agent->pythons, agent->tracees);
 }
 
@@ -331,13 +342,9 @@ static int add_losses(const struct agent *agent, struct snapshot *snap)
 	return err;
 }
 
-static void report(struct agent *agent, bool is_last)
+/* What a report says of processes. */
+static void look_at_processes(struct agent *agent)
 {
-	struct snapshot *snap;
-	int err;
-
-	look_for_lost_exits(agent);
-	take_in(agent);
 	if (agent->regions)
 		regions__check(agent->regions);
 	if (pools__look(agent->pools))
@@ -345,6 +352,17 @@ static void report(struct agent *agent, bool is_last)
 			   "function that opens pools is not where it was thought to be");
 	write_notes(agent);
 	gc_watch__poll(agent->gc_watch, agent->tracees);
+}
+
+static void report(struct agent *agent, bool is_last)
+{
+	struct snapshot *snap;
+	int err;
+
+	look_for_lost_exits(agent);
+	take_in(agent);
+	if (!agent->opts->kernel)
+		look_at_processes(agent);
 	snap = collector__take(agent->collector, is_last);
 	if (snap && add_losses(agent, snap)) {
 		snapshot__free(snap);
@@ -402,10 +420,25 @@ static void handle_report_timer(struct agent *agent)
 		report(agent, false);
 }
 
-static void handle_fd(struct agent *agent, enum agent_fd which)
+static void begin_epoch(struct agent *agent)
 {
 	struct timespec now;
+	uint64_t now_ns;
 
+	read_timer(agent->fds[FD_EPOCH]);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	now_ns = now.tv_sec * 1000000000ULL + now.tv_nsec;
+	cohorts__tick(agent->cohorts, now_ns);
+	make_room(agent);
+	if (agent->opts->kernel)
+		return;
+	unwinder__tick(agent->unwinder);
+	pythons__look(agent->pythons, agent->tracees);
+	gc_watch__tick(agent->gc_watch, agent->tracees, now_ns);
+}
+
+static void handle_fd(struct agent *agent, enum agent_fd which)
+{
 	switch (which) {
 	case FD_SIGNAL:
 		handle_signals(agent);
@@ -414,14 +447,7 @@ static void handle_fd(struct agent *agent, enum agent_fd which)
 		handle_report_timer(agent);
 		break;
 	case FD_EPOCH:
-		read_timer(agent->fds[FD_EPOCH]);
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		cohorts__tick(agent->cohorts, now.tv_sec * 1000000000ULL + now.tv_nsec);
-		unwinder__tick(agent->unwinder);
-		make_room(agent);
-		pythons__look(agent->pythons, agent->tracees);
-		gc_watch__tick(agent->gc_watch, agent->tracees,
-			       now.tv_sec * 1000000000ULL + now.tv_nsec);
+		begin_epoch(agent);
 		break;
 	case FD_END:
 		agent->is_over = true;
@@ -480,6 +506,10 @@ static void say_start(const struct agent *agent)
 	const char *name;
 	char why[256], others[32] = "";
 
+	if (agent->opts->kernel) {
+		kernel_memory__say_start(agent);
+		return;
+	}
 	if (agent->opts->whole_host) {
 		agent__say(agent, 0, "tracing the whole host, %u processes now: %u allocator functions "
 			   "in %u file%s, by %s", tracees__running_cnt(agent->tracees), probes, files,
@@ -499,6 +529,11 @@ static void say_start(const struct agent *agent)
 	agent__say(agent, -1, "%s", why);
 }
 
+static bool is_python_coming(const struct agent *agent)
+{
+	return agent->pythons && pythons__is_waiting(agent->pythons);
+}
+
 int agent__run(struct agent *agent)
 {
 	struct epoll_event events[FD_CNT];
@@ -509,21 +544,23 @@ int agent__run(struct agent *agent)
 	say_start(agent);
 	while (!agent->is_over) {
 		/* An interpreter that is coming up sends no event when it is ready. */
-		int timeout_ms = pythons__is_waiting(agent->pythons) ? PYTHON_RETRY_MS : -1;
+		int timeout_ms = is_python_coming(agent) ? PYTHON_RETRY_MS : -1;
 		int n = epoll_wait(agent->epoll_fd, events, FD_CNT, timeout_ms);
 
 		for (int i = 0; i < n; i++)
 			handle_fd(agent, events[i].data.u32);
 		if (!n)
 			pythons__look(agent->pythons, agent->tracees);
-		if (!agent->opts->whole_host && !tracees__running_cnt(agent->tracees))
+		if (!agent->opts->whole_host && !agent->opts->kernel &&
+		    !tracees__running_cnt(agent->tracees))
 			agent->is_over = true;
 	}
 	if (!agent->error)
 		report(agent, true);
 	if (agent->launch.pid)
 		code = end_command(agent);
-	if (agent->error || (!code && !tracer__file_cnt(agent->tracer) && !agent->opts->mmap))
+	if (agent->error || (!code && !agent->opts->kernel && !agent->opts->mmap &&
+			     !tracer__file_cnt(agent->tracer)))
 		code = EXIT_FAILED;
 	return code;
 }

@@ -128,18 +128,10 @@ static int handle_event(void *ctx, void *data, size_t size)
 	return 0;
 }
 
-static int load(struct tracer *tracer)
+int tracer__open(struct tracer *tracer)
 {
 	const struct tracer_opts *opts = &tracer->opts;
-	struct features features;
-	int err = features__detect(&features);
 
-	if (err)
-		return err;
-	err = features__choose(&features, opts->attach);
-	if (err < 0)
-		return err;
-	tracer->mode = err;
 	tracer->skel = unfreed_bpf__open();
 	if (!tracer->skel)
 		return -errno;
@@ -155,9 +147,25 @@ static int load(struct tracer *tracer)
 	if (opts->huge_page_bytes)
 		tracer->skel->rodata->cfg_huge_page_bytes = opts->huge_page_bytes;
 	tracer->skel->bss->next_image = 1;
+	return configure_maps(tracer);
+}
+
+static int load(struct tracer *tracer)
+{
+	struct features features;
+	int err = features__detect(&features);
+
+	if (err)
+		return err;
+	err = features__choose(&features, tracer->opts.attach);
+	if (err < 0)
+		return err;
+	tracer->mode = err;
+	err = tracer__open(tracer);
+	if (err)
+		return err;
 	configure_programs(tracer);
-	err = configure_maps(tracer);
-	if (!err && !features.grows_maps)
+	if (!features.grows_maps)
 		err = preallocate_maps(tracer->skel);
 	return err ? err : unfreed_bpf__load(tracer->skel);
 }
@@ -196,7 +204,7 @@ struct tracer *tracer__new(const struct tracer_opts *opts)
 	libbpf_set_print(print_libbpf);
 	tracer->opts = *opts;
 	tracer->first_chunk_fd = -1;
-	err = load(tracer);
+	err = opts->is_kernel ? tracer__load_kernel(tracer) : load(tracer);
 	if (!err)
 		err = map_tables(tracer);
 	if (err) {
@@ -230,6 +238,8 @@ void tracer__free(struct tracer *tracer)
 		munmap(tracer->pools, tracer->pools_size);
 	for (size_t i = 0; i < sizeof(tracer->process_links) / sizeof(tracer->process_links[0]); i++)
 		bpf_link__destroy(tracer->process_links[i]);
+	for (uint32_t i = 0; i < tracer->kernel_link_cnt; i++)
+		bpf_link__destroy(tracer->kernel_links[i]);
 	unfreed_bpf__destroy(tracer->throw_skel);
 	unfreed_bpf__destroy(tracer->pool_skel);
 	unfreed_bpf__destroy(tracer->fault_skel);

@@ -31,6 +31,8 @@ struct tracer_opts {
 	bool every_process;   /* probes in every process; else only in those of opts.pids */
 	bool whole_host;      /* what forks or executes becomes a target, but for ourselves; a
 			       * forked child begins with no blocks */
+	bool is_kernel;       /* the kernel's own memory; of the rest only sizes and pids count:
+			       * what they allocate, or (pid_cnt 0) everybody */
 	const pid_t *pids;    /* borrowed while the tracer lives */
 	uint32_t pid_cnt;
 	enum attach_mode attach;
@@ -42,7 +44,7 @@ struct tracer_opts {
 
 /*
  * Opens and loads. NULL with errno: EPERM without the privilege, ENOSYS without BPF,
- * ENOMEM, EOPNOTSUPP for an attach mode that the kernel lacks, or what the kernel said (details on stderr).
+ * ENOMEM, ENODEV for a kernel without the tracepoints of --kernel, EOPNOTSUPP for an attach mode that the kernel lacks, or what the kernel said (details on stderr).
  */
 struct tracer *tracer__new(const struct tracer_opts *opts);
 /* Takes NULL. Detaches and frees everything in the kernel. */
@@ -156,6 +158,14 @@ int tracer__attach_regions(struct tracer *tracer);
 bool tracer__regions_are_lost(struct tracer *tracer);
 /* The site of an image with the kind and the stack of another's: its index, or -ENOSPC. */
 int64_t tracer__copy_site(struct tracer *tracer, uint32_t site, uf_image_id image);
+/* ---- the kernel's own memory (is_kernel): no process, file or pool is known to these ---- */
+
+/* Attaches to what the kernel has. 0 or -errno. */
+int tracer__attach_kernel(struct tracer *tracer);
+/* Are objects that are allocated and freed in bulk not seen here? */
+bool tracer__kernel_lacks_bulk(const struct tracer *tracer);
+/* How many events neither of their programs has seen, as they came within others. 0 or -ENOMEM. */
+int tracer__kernel_misses(const struct tracer *tracer, uint64_t *alloc_cnt, uint64_t *free_cnt);
 
 /* ---- for agent/unwinder.c: unwind tables in the kernel ---- */
 

@@ -10,8 +10,9 @@
 #include "unfreed.skel.h"
 
 /* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
- * tracer_programs.c (programs that few need), tracer_pools.c (Python's pools),
- * tracer_regions.c (mapped memory) and tracer_reclaim.c (what the dead leave behind). */
+ * tracer_programs.c (programs that few need), tracer_pools.c (Python's pools), tracer_regions.c (mapped
+ * memory), tracer_kernel.c (the kernel's own memory) and tracer_reclaim.c (what the dead leave
+ * behind). */
 
 #define REGION_PROGRAMS 6 /* of bpf/region.bpf.h */
 
@@ -27,6 +28,9 @@ struct tracer {
 	struct tracer_opts opts;
 	enum attach_mode mode;
 	struct bpf_link *process_links[4];
+	struct bpf_link *kernel_links[32]; /* of --kernel */
+	uint32_t kernel_link_cnt;
+	bool kernel_lacks_bulk;
 	struct ring_buffer *events;
 	tracer_event_fn event_fn; /* during tracer__poll_events */
 	tracer_code_fn code_fn;
@@ -55,6 +59,10 @@ struct tracer {
 	struct uf_stats *cpu_stats; /* scratch, one a CPU */
 };
 
+/* Opens the object, configured but for which programs are loaded. 0 or -errno. */
+int tracer__open(struct tracer *tracer);
+/* Opens and loads what --kernel needs. 0 or -errno, see tracer__new. */
+int tracer__load_kernel(struct tracer *tracer);
 /* Before loading: how a program is going to be attached. */
 void tracer__set_attach_type(struct bpf_program *prog, enum attach_mode mode, bool is_session);
 /*

@@ -45,8 +45,6 @@ enum {
 	KEY_MAN,
 };
 
-#define TRY_TARGET "give processes with -p PID or a command with -- COMMAND"
-
 /* One line on stderr, safe to print. Returns EINVAL, which stops argp. */
 __attribute__((format(printf, 1, 2))) static int complain(const char *format, ...)
 {
@@ -332,6 +330,9 @@ static const struct option_row table[] = {
 	{ KEY_CGROUP, "cgroup", "PATH", GROUP_TARGET, set_cgroup,
 	  .help = "processes in this control group or one below it, also those that start later; "
 		  "may be repeated" },
+	{ 'K', "kernel", NULL, GROUP_TARGET, set_true, FIELD(kernel),
+	  .help = "the kernel's own memory, by its own stacks: slab objects, pages, per-CPU memory; "
+		  "with -p only what is allocated while these processes run" },
 
 	{ 'i', "interval", "DUR", GROUP_REPORT, set_interval, FIELD(interval_ns), &duration,
 	  .min = "10ms", .max = "365d", .standard = "5s", .help = "time between reports" },
@@ -389,7 +390,6 @@ static const struct option_row table[] = {
 	{ KEY_MAN, "man", NULL, GROUP_HIDDEN, print_man, .help = "print the man page (roff)" },
 
 	{ 's', "sample", "SIZE", GROUP_HIDDEN, refuse, .help = "every allocation is recorded" },
-	{ 'K', "kernel", NULL, GROUP_HIDDEN, refuse, .help = TRY_TARGET },
 	{ .name = NULL },
 };
 /* clang-format on */
@@ -521,6 +521,32 @@ static int run_argp(struct options *opts, int argc, char **argv)
 	return err;
 }
 
+/* An option given that means nothing for the kernel's own memory; NULL: none. */
+static const char *kernel_excludes(const struct options *opts)
+{
+	const struct {
+		bool is_given;
+		const char *name;
+	} others[] = {
+		{opts->command, "a command"},
+		{opts->follow, "--follow"},
+		{opts->mmap, "--mmap"},
+		{opts->comm_cnt, "--comm"},
+		{opts->cgroup_cnt, "--cgroup"},
+		{opts->container_cnt, "--container"},
+		{opts->per_process, "--per-process"},
+		{opts->object_cnt, "--object"},
+		{*opts->prefix, "--prefix"},
+		{opts->stack_mode != UF_STACK_AUTO, "--stack"},
+		{opts->attach != ATTACH_AUTO, "--attach"},
+	};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (others[i].is_given)
+			return others[i].name;
+	return NULL;
+}
+
 /* What only the whole command line shows. */
 static int check(struct options *opts)
 {
@@ -534,6 +560,9 @@ static int check(struct options *opts)
 				opts->comm_cnt	   ? "comm"
 				: opts->cgroup_cnt ? "cgroup"
 						   : "container");
+	if (opts->kernel && kernel_excludes(opts))
+		return complain("--kernel and %s: give one of them; --kernel takes -p",
+				kernel_excludes(opts));
 	opts->whole_host = !opts->pid_cnt && !opts->command;
 	opts->follow |= opts->whole_host;
 	return 0;

@@ -39,6 +39,7 @@ struct options {
 	uint32_t top;                 /* -T, default 10, 1 - 1,000,000 */
 	enum snapshot_sort sort;      /* -S, default size */
 	bool per_process;             /* --per-process */
+	bool kernel;                  /* -K: the kernel's own memory; whole_host and pids as else */
 	uint64_t min_size_bytes;      /* -z, default 0 */
 	uint64_t max_size_bytes;      /* -Z, default UINT64_MAX */
 	const struct render_format *format; /* -f, default text */

@@ -23,6 +23,7 @@ static const char *const synopses[] = {
 	"[options]",
 	"[options] -p PID[,PID...]",
 	"[options] -- COMMAND ARG...",
+	"[options] --kernel [-p PID[,PID...]]",
 	NULL,
 };
 
@@ -41,6 +42,8 @@ static const char *const notes[] = {
 	"Reports go to standard output, everything else to standard error.",
 	"Python processes: the head of a report says how often their garbage collector ran and how\n"
 	"long that took (no times without USDT probes in the interpreter).",
+	"With --kernel bytes are what allocations take, pages are counted one by one, and allocations of\n"
+	"unfreed itself are left out; with -p the trace goes on when the processes have ended.",
 	"Exit status: 0 done, 1 could not, 2 bad usage; or that of a traced command that failed.",
 	NULL,
 };
@@ -62,6 +65,8 @@ static const struct {
 	  "one report after an hour, for programs" },
 	{ "unfreed -- ./server --port 8080",
 	  "a command, from its first instruction" },
+	{ "unfreed -K -o 10m",
+	  "the kernel: what it has held for ten minutes" },
 	{ "unfreed -O /opt/lib/libpool.so --prefix pool_ -p 4242",
 	  "an allocator that nobody knows: pool_malloc, pool_free" },
 	{ NULL, NULL },

@@ -9,6 +9,7 @@
  */
 #include "probe/catalog_names.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,7 +146,7 @@ const size_t catalog_name_cnt = NAME_CNT;
 
 #define SMALLOCX "smallocx_"
 
-/* For the search: the names in alphabetical order, those that several families have side by side. */
+/* For the search: by name; those that several families have are side by side. */
 static const struct catalog_name *sorted[NAME_CNT];
 
 static int compare_names(const void *a, const void *b)
@@ -163,9 +164,9 @@ static void sort_names(void)
 
 const struct catalog_name *catalog_names__find(const char *name, uint32_t families)
 {
-	const struct catalog_name key = {
-		.name = strncmp(name, SMALLOCX, strlen(SMALLOCX)) ? name : SMALLOCX,
-	}, *key_at = &key;
+	bool has_hash = !strncmp(name, SMALLOCX, strlen(SMALLOCX));
+	const struct catalog_name key = {.name = has_hash ? SMALLOCX : name};
+	const struct catalog_name *key_at = &key;
 	const struct catalog_name **at, **end = sorted + NAME_CNT;
 
 	if (!sorted[0])

@@ -8,11 +8,11 @@
 
 /* The names of allocator functions, by whose they are. */
 enum name_family {
-	FAMILY_STANDARD, /* of C and the C libraries; other allocators have them, under a prefix or not */
+	FAMILY_STANDARD, /* of C and the C libraries; others have them too, or under a prefix */
 	FAMILY_JEMALLOC, /* under the same prefix */
 	FAMILY_TCMALLOC, /* after "tc_" */
 	FAMILY_MIMALLOC, /* after "mi_" */
-	FAMILY_CXX,      /* operators new and delete of an allocator that has its own */
+	FAMILY_CXX,	 /* operators new and delete of an allocator that has its own */
 	FAMILY_CNT,
 };
 
@@ -23,7 +23,7 @@ struct catalog_name {
 	enum name_family family;
 	enum uf_func func;
 	uint32_t flags; /* UF_COOKIE_... */
-	int arg_cnt;    /* argument registers that the probe reads */
+	int arg_cnt;	/* argument registers that the probe reads */
 };
 
 /* Of aliases at one address the first here gives the name. */

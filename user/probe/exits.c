@@ -132,8 +132,8 @@ static int slot_target(const struct exits *exits, const ZydisDecodedInstruction 
 	if (op->type != ZYDIS_OPERAND_TYPE_MEMORY || op->mem.base != ZYDIS_REGISTER_RIP ||
 	    op->mem.index != ZYDIS_REGISTER_NONE)
 		return -ENOENT;
-	return elf_image__find_slot(exits->img,
-				    vaddr + insn->length + (uint64_t)op->mem.disp.value, target);
+	return elf_image__find_slot(exits->img, vaddr + insn->length + (uint64_t)op->mem.disp.value,
+				    target);
 }
 
 static int follow(struct exits *exits, uint64_t target)
@@ -221,9 +221,8 @@ static int walk(struct exits *exits, uint64_t vaddr, uint64_t *at)
 		pos += insn.length;
 	}
 	/* Into the next piece it goes on only if that is code of the same function. */
-	return goes_on && pos == piece->size_bytes && !is_call
-		       ? follow(exits, piece->start + pos)
-		       : 0;
+	return goes_on && pos == piece->size_bytes && !is_call ? follow(exits, piece->start + pos)
+							       : 0;
 }
 
 int exits__add(struct exits *exits, uint64_t vaddr, char *why, size_t why_size)

@@ -34,8 +34,8 @@ int exits__add(struct exits *exits, uint64_t vaddr, char *why, size_t why_size);
 const uint64_t *exits__offsets(const struct exits *exits, uint32_t *cnt);
 
 /*
- * Where a function that does nothing but jump elsewhere jumps to, through the linkage table if need
- * be. False: it is none, or that is in another file.
+ * Where a function that does nothing but jump elsewhere jumps to: in this file through the linkage
+ * table, else to that. False: it is none.
  */
 bool exits__forwards(const struct exits *exits, uint64_t vaddr, uint64_t *target);
 

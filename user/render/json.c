@@ -200,12 +200,13 @@ static void put_frame(struct json *json, const struct snapshot_frame *frame)
 		[FRAME_KERNEL] = "kernel",
 	};
 	bool is_code = frame->kind != FRAME_PYTHON; /* Python's own frames have lines, no offsets */
+	bool in_file = frame->kind == FRAME_NATIVE; /* a kernel's address is another at each boot */
 
 	begin(json, NULL, '{');
 	put_string(json, "kind", kinds[frame->kind]);
 	put_string(json, "module", frame->module);
 	put_string(json, "build_id", frame->build_id);
-	put_uint_or_null(json, "offset", frame->offset, is_code);
+	put_uint_or_null(json, "offset", frame->offset, in_file);
 	put_string(json, "function", frame->function);
 	put_uint_or_null(json, "function_offset", frame->function_offset,
 			 is_code && *frame->function);
@@ -231,27 +232,50 @@ static void put_ages(struct json *json, const struct snapshot_site *site)
 static void put_pids(struct json *json, const struct snapshot_site *site)
 {
 	begin(json, "pids", '[');
-	for (uint32_t i = 0; i < site->pid_cnt; i++)
+	for (uint32_t i = 0; i < site->pid_cnt && site->pid; i++)
 		put_uint(json, NULL, site->pids[i]);
-	if (!site->pid_cnt)
+	if (!site->pid_cnt && site->pid)
 		put_uint(json, NULL, site->pid);
 	end(json, ']');
 }
 
+/* Which of the kernel's allocators; "" for a process's memory. */
+static const char *kernel_memory_name(const struct snapshot_site *site)
+{
+	switch (site->kind) {
+	case SITE_KERNEL_SLAB:
+		return "slab";
+	case SITE_KERNEL_PAGES:
+		return "pages";
+	case SITE_KERNEL_PERCPU:
+		return "percpu";
+	case SITE_MALLOC:
+	case SITE_PYMALLOC:
+	case SITE_MMAP:
+		break;
+	}
+	return "";
+}
+
+static const char *kind_name(const struct snapshot_site *site)
+{
+	if (*kernel_memory_name(site))
+		return "kernel";
+	if (site->kind == SITE_MMAP)
+		return "mmap";
+	return site->kind == SITE_PYMALLOC ? "pymalloc" : "malloc";
+}
+
 static void put_site(struct json *json, const struct snapshot_site *site)
 {
-	static const char *const kinds[] = {
-		[SITE_MALLOC] = "malloc",
-		[SITE_PYMALLOC] = "pymalloc",
-		[SITE_MMAP] = "mmap",
-	};
 	char id[17];
 
 	snprintf(id, sizeof(id), "%016" PRIx64, site->id);
 	begin(json, NULL, '{');
 	put_string(json, "id", id);
-	put_string(json, "kind", kinds[site->kind]);
-	put_uint_or_null(json, "pid", site->pid, site->pid_cnt <= 1);
+	put_string(json, "kind", kind_name(site));
+	put_string(json, "memory", kernel_memory_name(site));
+	put_uint_or_null(json, "pid", site->pid, site->pid_cnt <= 1 && site->pid);
 	put_pids(json, site);
 	put_string(json, "comm", site->comm);
 	put_uint(json, "live_bytes", site->live_bytes);

@@ -110,6 +110,9 @@ static void put_units(FILE *out, uint64_t bytes, uint64_t count, enum snapshot_s
 		[SITE_MALLOC] = "block",
 		[SITE_PYMALLOC] = "pool",
 		[SITE_MMAP] = "region",
+		[SITE_KERNEL_SLAB] = "object",
+		[SITE_KERNEL_PAGES] = "page",
+		[SITE_KERNEL_PERCPU] = "block",
 	};
 
 	fprintf(out, "%s in %s %s%s", BYTES(bytes), COUNT(count), units[kind], plural(count));
@@ -174,6 +177,8 @@ static void put_head(FILE *out, const struct snapshot *snap)
 	emit__time(out, &snap->time);
 	fprintf(out, "  after %s%s\n", DURATION(snap->elapsed_s),
 		snap->is_last ? "  (last report)" : "");
+	if (snap->is_kernel)
+		fputs("  the kernel's own memory\n", out);
 	for (uint32_t i = 0; i < snap->target_cnt; i++) {
 		if (i >= MAX_TARGETS && !*snap->targets[i].note)
 			continue;
@@ -278,18 +283,35 @@ static const char *frame_mark(const struct snapshot_frame *frame)
 {
 	if (frame->kind == FRAME_PYTHON)
 		return " [python]";
-	if (frame->kind == FRAME_KERNEL)
-		return " [kernel]";
 	return frame->inlined ? " [inlined]" : "";
+}
+
+/* "alloc_pipe_info+0xa3 [kernel]", "ext4_alloc_inode+0x20 [ext4]", "0xffffffff81234567" */
+static void put_kernel_frame(FILE *out, const struct snapshot_frame *frame, uint32_t index)
+{
+	fprintf(out, "    #%-2" PRIu32 " ", index);
+	if (*frame->function) {
+		put_function(out, frame);
+		putc(' ', out);
+		emit__text(out, frame->module, MAX_NAME);
+	} else {
+		fprintf(out, "0x%" PRIx64, frame->offset);
+	}
+	putc('\n', out);
 }
 
 /* The place goes to a line of its own where both do not fit in one: nothing is cut for that. */
 static void put_frame(FILE *out, const struct snapshot_frame *frame, uint32_t index)
 {
 	const char *mark = frame_mark(frame);
-	size_t columns = 8 + put_function(NULL, frame) + 1 + put_place(NULL, frame) +
-			 emit__text(NULL, mark, MAX_NAME);
+	size_t columns;
 
+	if (frame->kind == FRAME_KERNEL) {
+		put_kernel_frame(out, frame, index);
+		return;
+	}
+	columns = 8 + put_function(NULL, frame) + 1 + put_place(NULL, frame) +
+		  emit__text(NULL, mark, MAX_NAME);
 	fprintf(out, "    #%-2" PRIu32 " ", index);
 	put_function(out, frame);
 	fputs(columns > LINE_COLUMNS ? "\n           " : " ", out);
@@ -394,26 +416,44 @@ static void put_verdict(FILE *out, const struct snapshot_site *site)
 	putc('\n', out);
 }
 
-static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
+static const char *kind_mark(const struct snapshot_site *site)
 {
 	static const char *const marks[] = {
 		[SITE_MALLOC] = "",
 		[SITE_PYMALLOC] = " [pymalloc]",
 		[SITE_MMAP] = " [mmap]",
+		[SITE_KERNEL_SLAB] = " [slab]",
+		[SITE_KERNEL_PAGES] = " [pages]",
+		[SITE_KERNEL_PERCPU] = " [percpu]",
 	};
+
+	return marks[site->kind];
+}
+
+static void put_live(FILE *out, const struct snapshot_site *site)
+{
+	put_units(out, site->live_bytes, site->live_count, site->kind);
+	if (site->kind != SITE_PYMALLOC)
+		return;
+	fprintf(out, ", %s used", BYTES(snapshot_site__used_bytes(site)));
+	if (site->foreign_bytes)
+		fprintf(out, ", %s others'", BYTES(site->foreign_bytes));
+}
+
+static void put_site(FILE *out, const struct snapshot *snap, uint32_t index)
+{
 	const struct snapshot_site *site = &snap->sites[index];
 	const struct application app = application__find(site);
 
 	fprintf(out, "\n%2" PRIu32 ". ", index + 1);
-	put_units(out, site->live_bytes, site->live_count, site->kind);
-	if (site->kind == SITE_PYMALLOC) {
-		fprintf(out, ", %s used", BYTES(snapshot_site__used_bytes(site)));
-		if (site->foreign_bytes)
-			fprintf(out, ", %s others'", BYTES(site->foreign_bytes));
-	}
-	fprintf(out, " (%s)%s  ", human__share(site->live_bytes, snap->totals.live_bytes).text,
-		marks[site->kind]);
-	if (site->pid_cnt > 1)
+	put_live(out, site);
+	fprintf(out, " (%s)%s", human__share(site->live_bytes, snap->totals.live_bytes).text,
+		kind_mark(site));
+	if (site->pid)
+		fputs("  ", out);
+	if (!site->pid)
+		; /* the kernel's */
+	else if (site->pid_cnt > 1)
 		fprintf(out, "%s processes ", COUNT(site->pid_cnt));
 	else
 		fprintf(out, "pid %" PRIu32 " ", site->pid);
@@ -438,8 +478,11 @@ static void put_nothing_found(FILE *out, const struct snapshot *snap)
 {
 	fputs("\nno outstanding allocations", out);
 	put_age_filter(out, snap);
-	fprintf(out, ": %s probe%s in %s file%s, ", COUNT(snap->probe_cnt), plural(snap->probe_cnt),
-		COUNT(snap->probe_file_cnt), plural(snap->probe_file_cnt));
+	fprintf(out, ": %s probe%s", COUNT(snap->probe_cnt), plural(snap->probe_cnt));
+	if (!snap->is_kernel)
+		fprintf(out, " in %s file%s", COUNT(snap->probe_file_cnt),
+			plural(snap->probe_file_cnt));
+	fputs(", ", out);
 	fprintf(out, "%s event%s seen, ", COUNT(snap->cost.event_count),
 		plural(snap->cost.event_count));
 	fprintf(out, "%s free%s of older blocks\n", COUNT(snap->unknown_free_count),

@@ -22,6 +22,9 @@ enum snapshot_site_kind {
 	SITE_MALLOC,   /* blocks of the allocator's functions */
 	SITE_PYMALLOC, /* CPython's pools of small objects */
 	SITE_MMAP,     /* regions that the program has mapped itself */
+	SITE_KERNEL_SLAB,   /* the kernel's own memory: objects of kmalloc and slab caches */
+	SITE_KERNEL_PAGES,  /* counted one by one, whatever the allocation's order */
+	SITE_KERNEL_PERCPU,
 };
 
 /* Strings are never NULL: unknown is "". */
@@ -30,9 +33,9 @@ struct snapshot_frame {
 	bool inlined;         /* into the next frame */
 	bool is_interpreter;  /* native: in the file that a Python interpreter is in */
 	uint32_t line;        /* 0: unknown */
-	uint64_t offset;      /* native: file offset in the module */
+	uint64_t offset;      /* native: file offset in the module; kernel: the address */
 	uint64_t function_offset; /* bytes from the function's start */
-	const char *module;   /* path, "[vdso]", or "" */
+	const char *module;   /* path, "[vdso]", "[kernel]", a kernel module's "[ext4]", or "" */
 	const char *build_id;
 	const char *function;
 	const char *file;
@@ -136,6 +139,7 @@ struct snapshot {
 	double elapsed_s;     /* since tracing began */
 	double older_s;       /* the --older filter that live_* is under; 0: none */
 	bool is_last;         /* the trace ends with this one */
+	bool is_kernel;       /* of the kernel's own memory: sites have no processes */
 	struct snapshot_target *targets;
 	uint32_t target_cnt;
 	struct snapshot_site *sites;

@@ -21,8 +21,7 @@ struct fde_index *fde_index__new(int fd)
 		return NULL;
 	err = unwind_source__init_fd(&index->source, fd);
 	if (!err)
-		err = unwind_source__load_section(&index->source, SOURCE_EH_FRAME,
-						  &index->section);
+		err = unwind_source__load_section(&index->source, SOURCE_EH_FRAME, &index->section);
 	if (!err) {
 		section.bytes = index->section.bytes;
 		section.size_bytes = index->section.size_bytes;
