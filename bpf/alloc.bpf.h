@@ -149,7 +149,10 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 			stats_add(unknown_free_cnt, 1);
 		}
 	} else if (!size_is_wanted(call.size_bytes)) {
-		return false;
+		if (!cfg_mmap)
+			return false;
+		/* What it maps is the allocator's all the same. */
+		call.is_unwanted = 1;
 	}
 	if (replaced && replaced->has_old)
 		pending_call_abandon(replaced);
@@ -233,7 +236,7 @@ static __noinline int alloc_return(struct pt_regs *ctx, bool at_ret)
 	if (!thread || !thread->depth)
 		return 0;
 	call = returning_call(ctx, thread, at_ret, &pc, &sp);
-	if (!call)
+	if (!call || call->is_unwanted)
 		return 0;
 	result = call_result(call, PT_REGS_RC(ctx));
 	settle_old_block(call, result);
@@ -301,8 +304,8 @@ static __always_inline bool is_forwarded(const struct thread_state *thread, __u6
 	return thread && thread->forwarded == address && sp <= thread->forwarded_sp;
 }
 
-SEC("uprobe")
-int free_entry(struct pt_regs *ctx)
+/* True if the return is of interest. */
+static __always_inline bool free_enter(struct pt_regs *ctx)
 {
 	struct uf_block_key key = {.address = PT_REGS_PARM1(ctx)};
 	__u64 cookie = bpf_get_attach_cookie(ctx), sp = PT_REGS_SP(ctx);
@@ -314,14 +317,13 @@ int free_entry(struct pt_regs *ctx)
 
 	/* Or some compilers read it later, through a pointer that the verifier does not allow. */
 	barrier_var(sp);
-	refuse_private_stack(ctx, no_programs);
 	if (!key.address || !file_is_on(cookie))
-		return 0;
+		return false;
 	process = current_process();
 	if (!process)
-		return 0;
+		return false;
 	stats_add(event_cnt, 1);
-	thread = thread_state_get(cookie & UF_COOKIE_MAY_FORWARD);
+	thread = thread_state_get(cfg_mmap || cookie & UF_COOKIE_MAY_FORWARD);
 	if (thread && thread->depth)
 		nested = thread_call_is_nested(thread, ctx, &replaced);
 	if (replaced && replaced->has_old)
@@ -336,7 +338,43 @@ int free_entry(struct pt_regs *ctx)
 		thread->forwarded = key.address;
 		thread->forwarded_sp = sp;
 	}
+	return cfg_mmap && thread && !nested && thread_enter_free(thread, sp);
+}
+
+static __always_inline void free_return(struct pt_regs *ctx)
+{
+	struct thread_state *thread = thread_state_get(false);
+
+	if (thread)
+		thread_leave_free(thread, PT_REGS_SP(ctx));
+}
+
+SEC("uprobe")
+int free_entry(struct pt_regs *ctx)
+{
+	refuse_private_stack(ctx, no_programs);
+	free_enter(ctx);
 	return 0;
+}
+
+/* With --mmap: what is mapped inside free() is the allocator's. */
+SEC("uretprobe")
+int free_exit(struct pt_regs *ctx)
+{
+	refuse_private_stack(ctx, no_programs);
+	free_return(ctx);
+	return 0;
+}
+
+SEC("uprobe")
+int free_session(struct pt_regs *ctx)
+{
+	refuse_private_stack(ctx, no_session_programs);
+	if (bpf_get_func_ip(ctx) != PT_REGS_IP(ctx)) {
+		free_return(ctx);
+		return 0;
+	}
+	return !free_enter(ctx);
 }
 
 #endif

@@ -20,6 +20,7 @@ const volatile __u32 cfg_host_tgid = 0; /* not 0: every process is a target but 
 const volatile bool cfg_inherit = true;
 
 const volatile __u32 cfg_stack_mode = UF_STACK_AUTO;
+const volatile bool cfg_mmap = false; /* regions that the program maps itself count */
 
 /* ---- shared with user space through mmap ---- */
 
@@ -41,6 +42,7 @@ __u32 next_stack; /* likewise of the stack table */
 __u32 room_is_wanted; /* an event says so; cleared by user space */
 __u32 next_image; /* images are numbered from 1 */
 __u32 next_pool;  /* like next_site, of the table of pools */
+__u32 regions_are_lost; /* the same of events of mapped memory; cleared by user space */
 
 /* ---- maps ---- */
 

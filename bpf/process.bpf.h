@@ -262,6 +262,8 @@ int BPF_PROG(process_exec, struct task_struct *task)
 		thread->depth = 0;
 		thread->level = 0;
 	}
+	if (thread)
+		thread->free_sp = 0;
 	fresh.image = image_new(tgid, 0, 0);
 	event.image = fresh.image;
 	event.time_ns = bpf_ktime_get_ns();

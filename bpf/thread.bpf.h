@@ -50,7 +50,11 @@ struct pending_call {
 	__u8 has_old : 1;
 	__u8 may_throw : 1;
 	__u8 is_suspect : 1; /* a handler that ended may have left it by siglongjmp */
+	__u8 is_unwanted : 1; /* its size is not: it only shows what is done inside */
 };
+
+/* Of the system calls that bpf/region.bpf.h looks at. */
+enum system_call_state { CALL_UNKNOWN, CALL_ENTERED, CALL_RETURNED };
 
 struct thread_state {
 	__u32 depth; /* calls in use */
@@ -74,6 +78,12 @@ struct thread_state {
 	uf_image_id fault_image;
 	__u64 fault_address;
 	struct uf_block fault_pool;
+	/* --mmap: a free() that has not returned, by its sp; 0: none. */
+	__u64 free_sp;
+	/* What the system call that runs found at its entry (bpf/region.bpf.h). */
+	__u64 brk_before;
+	__u32 remaps_anonymous;
+	__u32 system_call; /* enum system_call_state */
 };
 
 /* Inserted by a thread's first call; gone with the task. */
@@ -126,7 +136,7 @@ __noinline int pending_call_abandon(struct pending_call *call)
 	struct uf_block_key key = {};
 	struct uf_block old;
 
-	if (!call)
+	if (!call || call->is_unwanted)
 		return 0;
 	/* One that threw has handed out nothing. */
 	if (call->may_throw)
@@ -155,24 +165,15 @@ static __always_inline bool slot_is_intact(const struct walk *walk, const struct
 enum pending_state { CALL_IS_GONE, CALL_IS_CALLER, CALL_IS_ABOVE };
 
 /*
- * Is a pending call still on the stack of a call entered at sp? It is if a walk
+ * Is a pending call still on the stack that the walk begins in? It is if the walk
  * meets its return address; if the walk cannot tell, if that is as it was. Then it is
  * the other's caller, or (of a call that may throw) merely above, if the direct caller is in
  * another file.
  */
-__noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp,
-				struct pending_call *call)
+static __always_inline int walk_to_call(struct walk *walk, const struct pending_call *call)
 {
 	int state = CALL_IS_CALLER;
-	struct walk *walk;
-	__u64 value = 0;
 
-	if (!thread || !call)
-		return CALL_IS_GONE;
-	walk = &thread->walk;
-	if (bpf_probe_read_user(&value, sizeof(value), (void *)sp))
-		return CALL_IS_GONE;
-	walk_begin(walk, value, sp + RETURN_SP_DELTA, fp);
 	if (call->return_address && !slot_is_intact(walk, call))
 		return CALL_IS_GONE;
 	for (int i = 0; i < UF_MAX_FRAMES; i++) {
@@ -190,6 +191,28 @@ __noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp,
 			break;
 	}
 	return slot_is_intact(walk, call) ? state : CALL_IS_GONE;
+}
+
+/* Of a call entered at sp. */
+__noinline int call_is_on_stack(struct thread_state *thread, __u64 sp, __u64 fp,
+				struct pending_call *call)
+{
+	__u64 value = 0;
+
+	if (!thread || !call || bpf_probe_read_user(&value, sizeof(value), (void *)sp))
+		return CALL_IS_GONE;
+	walk_begin(&thread->walk, value, sp + RETURN_SP_DELTA, fp);
+	return walk_to_call(&thread->walk, call);
+}
+
+/* Of a thread that is in a system call. */
+__noinline int call_is_below(struct thread_state *thread, __u64 pc, __u64 sp, __u64 fp,
+			     struct pending_call *call)
+{
+	if (!thread || !call)
+		return CALL_IS_GONE;
+	walk_begin(&thread->walk, pc, sp, fp);
+	return walk_to_call(&thread->walk, call);
 }
 
 /*
@@ -237,6 +260,48 @@ static __always_inline bool thread_call_is_nested(struct thread_state *thread, s
 	}
 	thread->level = 0;
 	return false;
+}
+
+/*
+ * Is the thread, in a system call with these registers, inside a probed allocator function? (In a
+ * handler that interrupted free() it is taken to be.)
+ */
+static __always_inline bool thread_is_in_allocator(struct thread_state *thread,
+						   const struct pt_regs *regs)
+{
+	__u64 sp = PT_REGS_SP(regs);
+	struct pending_call *top;
+
+	if (thread->free_sp && sp <= thread->free_sp &&
+	    on_alternate_stack(sp) == on_alternate_stack(thread->free_sp))
+		return true;
+	if (!thread->depth)
+		return false;
+	top = thread_call(thread, thread->depth - 1);
+	if (top->level != thread->level && !handler_has_ended(thread))
+		return false;
+	if (sp > top->sp)
+		return false;
+	if (top->level == thread->level && !top->is_suspect && !top->may_throw)
+		return true;
+	thread->walk.image = top->image;
+	return call_is_below(thread, PT_REGS_IP(regs), sp, PT_REGS_FP(regs), top) != CALL_IS_GONE;
+}
+
+/* free() is entered with sp. False: inside another one. */
+static __always_inline bool thread_enter_free(struct thread_state *thread, __u64 sp)
+{
+	if (thread->free_sp && sp < thread->free_sp &&
+	    on_alternate_stack(sp) == on_alternate_stack(thread->free_sp))
+		return false;
+	thread->free_sp = sp;
+	return true;
+}
+
+static __always_inline void thread_leave_free(struct thread_state *thread, __u64 sp)
+{
+	if (thread->free_sp + RETURN_SP_DELTA == sp)
+		thread->free_sp = 0;
 }
 
 /* The new outermost call of the current level. */

@@ -18,6 +18,7 @@
  *   alloc       the allocator's probes
  *   pool        CPython's pools of small objects
  *   pool_fault  the same where the function that opens them is not known
+ *   region      memory that the program maps itself
  *   process     fork, exec, exit, signals
  *   gc          CPython's garbage collections
  *   vma_iter    the executable mappings of a process
@@ -62,6 +63,7 @@
 #include "alloc.bpf.h"
 #include "pool.bpf.h"
 #include "pool_fault.bpf.h"
+#include "region.bpf.h"
 #include "process.bpf.h"
 #include "gc.bpf.h"
 #include "vma_iter.bpf.h"

@@ -100,6 +100,7 @@ enum uf_site_state { UF_SITE_UNUSED, UF_SITE_READY };
 enum uf_site_kind {
 	UF_SITE_MALLOC,   /* blocks of the allocator's functions */
 	UF_SITE_PYMALLOC, /* CPython's pools of small objects */
+	UF_SITE_MMAP,     /* regions mapped by the program itself: mmap, mremap, brk */
 	UF_SITE_KERNEL_SLAB,   /* --kernel: objects of kmalloc and of slab caches */
 	UF_SITE_KERNEL_PAGES,  /* pages; what is counted is pages, not allocations */
 	UF_SITE_KERNEL_PERCPU, /* per-CPU memory */
@@ -262,7 +263,11 @@ struct uf_mapping {
 	  "kernel allocations not recorded: made within four others")                              \
 	X(POOL_TABLE_FULL, "pool_table_full", "Python pools not recorded: the table of pools was full") \
 	X(POOL_UNSOUND, "pool_unsound",                                                            \
-	  "Python pools not recorded: what the interpreter returned is not a new pool as known")
+	  "Python pools not recorded: what the interpreter returned is not a new pool as known")      \
+	X(REGION_EVENTS_FULL, "region_events_full",                                                \
+	  "calls of mmap, munmap, mremap or brk not recorded: the event buffer was full")            \
+	X(REGION_CALL_MISSED, "region_call_missed",                                                \
+	  "calls of mmap, munmap, mremap or brk not seen: the kernel left the program out")
 
 enum uf_loss {
 #define X(id, name, meaning) UF_LOSS_##id,
@@ -372,6 +377,7 @@ enum uf_event_type {
 	UF_EVENT_FILE_WANTED, /* a stack met a file without a table, or without all rows */
 	UF_EVENT_TABLE_FILLS, /* half of the site or the stack table has been used */
 	UF_EVENT_PYTHON_CODE, /* struct uf_python_code (include/python.h) */
+	UF_EVENT_REGION,      /* struct uf_region_event */
 };
 
 /* Process life, in order, through the ring buffer. */
@@ -389,6 +395,29 @@ struct uf_event {
 	__u32 pad;
 };
 
+/* What became of mapped memory: --mmap (bpf/region.bpf.h). */
+enum uf_region_op {
+	UF_REGION_MAPPED,   /* at site; its bytes are counted there already */
+	UF_REGION_COVERED,  /* by a mapping that does not count */
+	UF_REGION_TAKEN,    /* the thread has entered a call that unmaps it */
+	UF_REGION_SETTLED,  /* that call has returned */
+	UF_REGION_RESTORED, /* that call has failed */
+	UF_REGION_DOUBTED,  /* a call failed that may have unmapped before */
+};
+
+/* In order, through the same ring buffer. */
+struct uf_region_event {
+	__u32 type; /* UF_EVENT_REGION */
+	__u32 tgid;
+	uf_image_id image;
+	__u32 tid;
+	__u32 op;       /* enum uf_region_op */
+	__u32 site;     /* mapped */
+	__u32 epoch;    /* mapped: of its birth */
+	__u32 is_fixed; /* mapped: in place of whatever was there */
+	__u64 start, bytes; /* whole pages; none in settled, restored, doubted */
+};
+
 _Static_assert(UF_FUNC_CNT <= UF_COOKIE_HEAP_FIRST, "functions fit into a cookie");
 _Static_assert(sizeof(struct uf_block_key) == 16, "padding would be part of the key");
 _Static_assert(sizeof(struct uf_block) == 24, "live table value");
@@ -401,6 +430,7 @@ _Static_assert(sizeof(struct uf_file_key) == 16, "padding would be part of the k
 _Static_assert(sizeof(struct uf_unwind_file) == 16, "table of files");
 _Static_assert(sizeof(struct uf_process) == 16, "process table value");
 _Static_assert(sizeof(struct uf_event) == 64, "event");
+_Static_assert(sizeof(struct uf_region_event) == 48, "event");
 _Static_assert(sizeof(struct uf_pool) == 48, "table of pools");
 _Static_assert(sizeof(struct uf_pool_header) == 48, "CPython's");
 

@@ -20,7 +20,8 @@ INSTRUCTION_BYTES = 8
 SECTION = re.compile(r"^Disassembly of section (\S+):")
 FUNCTION = re.compile(r"^([0-9a-f]+) <(\w+)>:")
 FRAME = re.compile(r"r10 - (0x[0-9a-f]+|\d+)")
-ADDRESS = re.compile(r"r\d \+= -(0x[0-9a-f]+|\d+)")
+COPY = re.compile(r"(r\d) = (r10\b)?")
+ADDRESS = re.compile(r"(r\d) \+= -(0x[0-9a-f]+|\d+)")
 CONSTANT = re.compile(r"r\d = (0x[0-9a-f]+|\d+) ll")
 TARGET = re.compile(r"\bcall (-?0x[0-9a-f]+|-?\d+)$")
 CALL = re.compile(r"R_BPF_64_32\s+(\S+)")
@@ -34,14 +35,22 @@ class Function:
         self.frame = 1
         self.callees = set()   # by name
         self.addresses = set() # of callbacks and static callees in .text
+        self.copies = set()    # registers that hold the frame's address
         self.constant = None
         self.target = None
 
     def read(self, line):
         """One line of the disassembly."""
-        for pattern in FRAME, ADDRESS:
-            for match in pattern.finditer(line):
-                self.frame = max(self.frame, int(match.group(1), 0))
+        for match in FRAME.finditer(line):
+            self.frame = max(self.frame, int(match.group(1), 0))
+        copy, address = COPY.search(line), ADDRESS.search(line)
+        if copy and copy.group(2):
+            self.copies.add(copy.group(1))
+        elif copy:
+            self.copies.discard(copy.group(1))
+        # Any other register may have something taken from it.
+        if address and address.group(1) in self.copies:
+            self.frame = max(self.frame, int(address.group(2), 0))
         constant, call, target = CONSTANT.search(line), CALL.search(line), TARGET.search(line)
         if constant:
             self.constant = int(constant.group(1), 0)

@@ -67,7 +67,7 @@ static void check_run(enum options_result result)
 START_TEST(defaults_are_those_of_the_header)
 {
 	check_run(PARSE("-p", "1"));
-	ck_assert(!opts.follow && !opts.per_process && !opts.command && !opts.has_interval);
+	ck_assert(!opts.follow && !opts.mmap && !opts.per_process && !opts.command && !opts.has_interval);
 	ck_assert_uint_eq(opts.interval_ns, 5000000000ull);
 	ck_assert_uint_eq(opts.count, 0);
 	ck_assert_uint_eq(opts.duration_ns, 0);
@@ -97,6 +97,7 @@ static const struct {
 	uint64_t value;
 } good_numbers[] = {
 	{ { "-p1", "--follow" }, ONE(follow), 1 },
+	{ { "-p1", "--mmap" }, ONE(mmap), 1 },
 	{ { "-p1", "--per-process" }, ONE(per_process), 1 },
 	{ { "-p1", "--group", "site" }, U32(grouping), BY_SITE },
 	{ { "-p1", "--group=process" }, U32(grouping), BY_PROCESS },
@@ -480,7 +481,7 @@ START_TEST(the_man_page_has_each_option_of_the_help)
 		ck_assert_msg(strstr(man, roff) != NULL, "%s is missing", name);
 		seen++;
 	}
-	ck_assert_int_eq(seen, 29);
+	ck_assert_int_eq(seen, 30);
 }
 END_TEST
 

@@ -513,15 +513,18 @@ START_TEST(text_has_a_line_of_each_python_process)
 }
 END_TEST
 
-/* Two blocks at one site, three of Python's pools at another. */
-static struct snapshot *snapshot_with_pools(void)
+/* A block at one site, three of Python's pools at another, two mapped regions at a third. */
+static struct snapshot *snapshot_of_kinds(void)
 {
 	struct snapshot *snap = new_snapshot();
 
 	add_small_site(snap, 1, 16384);
 	add_small_site(snap, 2, 3 * 16384);
+	add_small_site(snap, 3, 4 * 16384);
 	snap->sites[1].kind = SITE_PYMALLOC;
 	snap->sites[1].live_count = 3;
+	snap->sites[2].kind = SITE_MMAP;
+	snap->sites[2].live_count = 2;
 	snap->sites[1].unused_bytes = 1024;
 	snap->sites[1].foreign_bytes = 16384;
 	snapshot__sum(snap);
@@ -529,18 +532,22 @@ static struct snapshot *snapshot_with_pools(void)
 	return snap;
 }
 
-START_TEST(text_marks_pools)
+START_TEST(text_marks_pools_and_regions)
 {
-	struct snapshot *snap = snapshot_with_pools();
+	struct snapshot *snap = snapshot_of_kinds();
 	char *text = render(render_text, snap);
 
-	ck_assert_ptr_nonnull(strstr(text, "live       64.0 KiB in 4 blocks at 2 sites\n"
+	ck_assert_ptr_nonnull(strstr(text, "live       128.0 KiB in 6 blocks at 3 sites\n"
 					   "           of these 48.0 KiB in 3 pools of Python's small "
-					   "objects at 1 site\n"));
+					   "objects at 1 site\n"
+					   "           of these 64.0 KiB in 2 regions mapped by the "
+					   "program at 1 site\n"));
 	ck_assert_ptr_nonnull(
-		strstr(text, " 1. 48.0 KiB in 3 pools, 31.0 KiB used, 16.0 KiB others' (75.0%) "
+		strstr(text, " 1. 64.0 KiB in 2 regions (50.0%) [mmap]  pid 4242 leaky\n"));
+	ck_assert_ptr_nonnull(
+		strstr(text, " 2. 48.0 KiB in 3 pools, 31.0 KiB used, 16.0 KiB others' (37.5%) "
 			     "[pymalloc]  pid 4242 leaky\n"));
-	ck_assert_ptr_nonnull(strstr(text, " 2. 16.0 KiB in 1 block (25.0%)  pid 4242 leaky\n"));
+	ck_assert_ptr_nonnull(strstr(text, " 3. 16.0 KiB in 1 block (12.5%)  pid 4242 leaky\n"));
 	free(text);
 	snapshot__free(snap);
 }
@@ -756,7 +763,7 @@ START_TEST(json_has_the_head_the_targets_and_the_totals)
 	struct json_object *report = parse_json(render(render_json, snap));
 	struct json_object *target = item(report, "targets", 0), *totals = field(report, "totals");
 
-	CHECK_FIELD_CNT(report, 17);
+	CHECK_FIELD_CNT(report, 18);
 	check_uint(report, "unfreed", 1);
 	check_string(report, "time", "2024-05-01T12:00:00.123Z");
 	check_real(report, "elapsed_s", 35.04);
@@ -817,19 +824,25 @@ START_TEST(json_has_the_losses_and_the_cost)
 }
 END_TEST
 
-START_TEST(json_marks_pools)
+START_TEST(json_marks_pools_and_regions)
 {
-	struct snapshot *snap = snapshot_with_pools();
+	struct snapshot *snap = snapshot_of_kinds();
 	struct json_object *report = parse_json(render(render_json, snap));
 	struct json_object *pools = field(report, "pymalloc_totals");
+	struct json_object *regions = field(report, "mmap_totals");
 
-	check_string(item(report, "sites", 0), "kind", "pymalloc");
-	check_uint(item(report, "sites", 0), "live_bytes", 48 * 1024);
-	check_uint(item(report, "sites", 0), "used_bytes", 31 * 1024);
-	check_uint(item(report, "sites", 0), "foreign_bytes", 16 * 1024);
-	check_string(item(report, "sites", 1), "kind", "malloc");
-	ck_assert(!json_object_object_get_ex(item(report, "sites", 1), "used_bytes", NULL));
-	check_uint(field(report, "totals"), "live_bytes", 4 * 16384);
+	check_string(item(report, "sites", 0), "kind", "mmap");
+	check_string(item(report, "sites", 1), "kind", "pymalloc");
+	check_string(item(report, "sites", 2), "kind", "malloc");
+	check_uint(field(report, "totals"), "live_bytes", 8 * 16384);
+	CHECK_FIELD_CNT(regions, 7);
+	check_uint(regions, "live_bytes", 4 * 16384);
+	check_uint(regions, "live_count", 2);
+	check_uint(regions, "sites", 1);
+	check_uint(item(report, "sites", 1), "live_bytes", 48 * 1024);
+	check_uint(item(report, "sites", 1), "used_bytes", 31 * 1024);
+	check_uint(item(report, "sites", 1), "foreign_bytes", 16 * 1024);
+	ck_assert(!json_object_object_get_ex(item(report, "sites", 2), "used_bytes", NULL));
 	CHECK_FIELD_CNT(pools, 7);
 	check_uint(pools, "live_bytes", 3 * 16384);
 	check_uint(pools, "live_count", 3);
@@ -918,7 +931,7 @@ START_TEST(json_of_an_empty_snapshot_has_every_field_and_null_for_unknown)
 	snap->target_cnt = 0;
 	snap->older_s = 0.5;
 	report = parse_json(render(render_json, snap));
-	CHECK_FIELD_CNT(report, 17);
+	CHECK_FIELD_CNT(report, 18);
 	check_bool(report, "last", false);
 	check_real(report, "older_s", 0.5);
 	ck_assert_uint_eq(json_object_array_length(field(report, "targets")), 0);
@@ -1038,8 +1051,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, json_has_the_collector_of_a_python_process);
 	tcase_add_test(tcase, json_has_the_losses_and_the_cost);
 	tcase_add_test(tcase, json_has_the_sites);
-	tcase_add_test(tcase, text_marks_pools);
-	tcase_add_test(tcase, json_marks_pools);
+	tcase_add_test(tcase, text_marks_pools_and_regions);
+	tcase_add_test(tcase, json_marks_pools_and_regions);
 	tcase_add_test(tcase, json_has_the_frames);
 	tcase_add_test(tcase, json_of_an_empty_snapshot_has_every_field_and_null_for_unknown);
 	tcase_add_test(tcase, json_has_extreme_numbers_exactly_and_no_infinities);

@@ -211,6 +211,7 @@ START_TEST(sum_adds_every_site_and_counts_the_live_ones)
 	}
 	add_site(snap, 7, 0, 3); /* malloc(0), not freed */
 	snap->sites[2].kind = SITE_PYMALLOC;
+	snap->sites[3].kind = SITE_MMAP;
 	snap->totals.live_bytes = 12345; /* of an earlier sum */
 	snapshot__sum(snap);
 	ck_assert_uint_eq(snap->totals.live_bytes, 100);
@@ -223,6 +224,9 @@ START_TEST(sum_adds_every_site_and_counts_the_live_ones)
 	ck_assert_uint_eq(snap->pools.live_bytes, 20);
 	ck_assert_uint_eq(snap->pools.alloc_count, 102);
 	ck_assert_uint_eq(snap->pools.sites, 1);
+	ck_assert_uint_eq(snap->regions.live_bytes, 30);
+	ck_assert_uint_eq(snap->regions.alloc_count, 103);
+	ck_assert_uint_eq(snap->regions.sites, 1);
 	snapshot__free(snap);
 }
 END_TEST

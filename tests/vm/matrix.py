@@ -26,7 +26,7 @@ MODES = ("session", "multi", "perf")
 STACKS = ("auto", "fp")
 
 # name: options of the tool, the victim's arguments when traced by -p and the gates that it passes
-# meanwhile, and its arguments when launched, to run through.
+# meanwhile, and its arguments when launched, to run through (None: it is not).
 VICTIMS = {
     "sites": ([], [], ["DONE leaks"], []),
     "reallocs": ([], [], ["DONE reallocs"], []),
@@ -35,6 +35,11 @@ VICTIMS = {
               ["serial"]),
     # In a library that was just loaded stacks may be cut: this one is not launched.
     "own_new": ([], [], ["DONE deletes", "DONE throws", "DONE handler"], None),
+    # "plain": without what old kernels have not. Not launched: what the dynamic linker maps has
+    # stacks that end at its entry, without CFI.
+    "regions": (["--mmap"], ["plain"], ["DONE whole", "DONE over", "DONE remap", "DONE break",
+                                        "DONE fail", "DONE malloc", "DONE own", "DONE threads"],
+                None),
 }
 
 UNAVAILABLE = "this kernel cannot attach like that"

@@ -22,6 +22,7 @@
 #include "agent/kernel_names.h"
 #include "agent/pools.h"
 #include "agent/pythons.h"
+#include "agent/regions.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
@@ -150,6 +151,8 @@ static bool load_tracer(struct agent *agent)
 #else
 		.stack_mode = UF_STACK_FP, /* the tables are for x86-64 */
 #endif
+		.mmap = opts->mmap,
+		.huge_page_bytes = opts->mmap ? proc_info__huge_page_bytes() : 0,
 		.debug = opts->verbosity >= 2,
 	};
 	int err;
@@ -160,8 +163,15 @@ static bool load_tracer(struct agent *agent)
 		return false;
 	}
 	err = opts->kernel ? 0 : tracer__attach_process(agent->tracer);
-	if (err)
+	if (err) {
 		say_why_no_tracer(agent, err);
+		return false;
+	}
+	err = opts->mmap ? tracer__attach_regions(agent->tracer) : 0;
+	if (err)
+		agent__say(agent, -1, "cannot watch mmap, munmap, mremap and brk: %s; has this kernel "
+			   "tracepoints of system calls? go "
+			   "without --mmap, or see -v -v", strerror(-err));
 	return !err;
 }
 
@@ -207,7 +217,9 @@ static bool make_process_parts(struct agent *agent)
 						agent->gc_watch)
 				 : NULL;
 	agent->pools = pools__new(agent->tracer, agent->tracees);
-	if (!agent->pythons || !agent->pools) {
+	if (agent->opts->mmap)
+		agent->regions = regions__new(agent->tracer, agent->tracees);
+	if (!agent->pythons || !agent->pools || (agent->opts->mmap && !agent->regions)) {
 		agent__say(agent, -1, "out of memory");
 		return false;
 	}
@@ -294,7 +306,8 @@ static bool add_target(struct agent *agent, pid_t pid)
 		return false;
 	}
 	tracee = tracees__find_pid(agent->tracees, pid);
-	if (tracee->waits_exec || agent__traces_allocator(agent, pid) || agent->opts->object_cnt)
+	if (tracee->waits_exec || agent__traces_allocator(agent, pid) || agent->opts->object_cnt ||
+	    agent->opts->mmap)
 		return true;
 	agent__explain_no_allocator(agent, tracee->exe, why, sizeof(why));
 	agent__say(agent, -1, "pid %d: %s", (int)pid, why);
@@ -539,6 +552,7 @@ void agent__free(struct agent *agent)
 	collector__free(agent->collector);
 	kernel_names__free(agent->kernel_names);
 	cohorts__free(agent->cohorts);
+	regions__free(agent->regions);
 	pools__free(agent->pools);
 	pythons__free(agent->pythons);
 	gc_watch__free(agent->gc_watch);

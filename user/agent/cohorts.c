@@ -70,6 +70,62 @@ static uint64_t choose_epoch_ns(uint64_t older_ns)
 	return MAX_EPOCH_NS;
 }
 
+uint32_t cohorts_shared__slot(const struct cohorts_shared *shared, uint32_t epoch)
+{
+	uint32_t age = *shared->current_epoch - epoch;
+	uint32_t slot = age < UF_EPOCH_RING - UF_EPOCH_RING_GUARD
+				? shared->epoch_cohort[epoch % UF_EPOCH_RING]
+				: *shared->oldest_cohort;
+
+	return slot % UF_MAX_COHORTS;
+}
+
+/* The site, with what lives there changed; NULL: none. */
+static struct uf_site *count_live(const struct cohorts_shared *shared, uint32_t site, uint32_t epoch,
+				  int64_t bytes, int64_t cnt)
+{
+	struct uf_cohort *cohort;
+
+	if (site >= shared->max_sites)
+		return NULL;
+	cohort = &shared->sites[site].cohorts[cohorts_shared__slot(shared, epoch)];
+	__atomic_fetch_add(&cohort->live_bytes, bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&cohort->live_cnt, cnt, __ATOMIC_RELAXED);
+	return &shared->sites[site];
+}
+
+void cohorts_shared__alloc(const struct cohorts_shared *shared, uint32_t site, uint32_t epoch,
+			   uint64_t bytes, uint64_t cnt)
+{
+	struct uf_site *at = count_live(shared, site, epoch, (int64_t)bytes, (int64_t)cnt);
+
+	if (!at)
+		return;
+	__atomic_fetch_add(&at->alloc_bytes, bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&at->alloc_cnt, cnt, __ATOMIC_RELAXED);
+}
+
+void cohorts_shared__inherit(const struct cohorts_shared *shared, uint32_t site, uint32_t epoch,
+			     uint64_t bytes, uint64_t cnt)
+{
+	cohorts_shared__alloc(shared, site, epoch, bytes, cnt);
+	if (site >= shared->max_sites)
+		return;
+	__atomic_fetch_add(&shared->sites[site].inherited_bytes, bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&shared->sites[site].inherited_cnt, cnt, __ATOMIC_RELAXED);
+}
+
+void cohorts_shared__free(const struct cohorts_shared *shared, uint32_t site, uint32_t epoch,
+			  uint64_t bytes, uint64_t cnt)
+{
+	struct uf_site *at = count_live(shared, site, epoch, -(int64_t)bytes, -(int64_t)cnt);
+
+	if (!at)
+		return;
+	__atomic_fetch_add(&at->free_bytes, bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&at->free_cnt, cnt, __ATOMIC_RELAXED);
+}
+
 struct cohorts *cohorts__new(const struct cohorts_shared *shared, uint64_t older_ns,
 			     uint64_t now_ns)
 {

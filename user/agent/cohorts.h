@@ -42,6 +42,19 @@ struct cohorts_shared {
 	uint8_t *epoch_cohort;     /* UF_EPOCH_RING entries */
 };
 
+/* The cohort that holds what was born in an epoch, as the probes choose it (bpf/site.bpf.h). */
+uint32_t cohorts_shared__slot(const struct cohorts_shared *shared, uint32_t epoch);
+/*
+ * Counts what was born in an epoch at a site, as the probes do it: as allocated, as inherited by
+ * fork, or as freed. A site past the table is none.
+ */
+void cohorts_shared__alloc(const struct cohorts_shared *shared, uint32_t site, uint32_t epoch,
+			   uint64_t bytes, uint64_t cnt);
+void cohorts_shared__inherit(const struct cohorts_shared *shared, uint32_t site, uint32_t epoch,
+			     uint64_t bytes, uint64_t cnt);
+void cohorts_shared__free(const struct cohorts_shared *shared, uint32_t site, uint32_t epoch,
+			  uint64_t bytes, uint64_t cnt);
+
 /*
  * older_ns: the age that will be asked for (0: none in particular), known to within 1/16 of
  * itself or 20 ms, or the longest time between two ticks. NULL with errno ENOMEM.

@@ -210,6 +210,7 @@ static enum snapshot_site_kind kind_of(const struct uf_site *site)
 	static const enum snapshot_site_kind kinds[UF_SITE_KIND_CNT] = {
 		[UF_SITE_MALLOC] = SITE_MALLOC,
 		[UF_SITE_PYMALLOC] = SITE_PYMALLOC,
+		[UF_SITE_MMAP] = SITE_MMAP,
 		[UF_SITE_KERNEL_SLAB] = SITE_KERNEL_SLAB,
 		[UF_SITE_KERNEL_PAGES] = SITE_KERNEL_PAGES,
 		[UF_SITE_KERNEL_PERCPU] = SITE_KERNEL_PERCPU,
@@ -445,6 +446,28 @@ static void add_retired(const struct collector *collector, struct snapshot *snap
 					      &tracee->retired);
 }
 
+/*
+ * The allocator's own frames are not part of a stack, and the C library's around a system call are
+ * as little worth showing: the first frame is their caller.
+ */
+static void skip_system_call(struct snapshot_site *site)
+{
+	static const char *const names[] = {
+		"mmap", "mmap64", "__mmap", "__mmap64", "__GI___mmap64", "mremap", "__mremap",
+		"__GI___mremap", "brk", "__brk", "__brk_call", "__GI___brk", "sbrk", "__sbrk",
+		"__GI___sbrk", "syscall", "__syscall_cp_asm",
+	};
+	bool is_known = true;
+
+	while (is_known && site->frame_cnt > 1) {
+		is_known = false;
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			is_known |= !strcmp(site->frames[0].function, names[i]);
+		site->frames += is_known;
+		site->frame_cnt -= is_known;
+	}
+}
+
 void collector__retire_kernel(struct collector *collector, const struct uf_site *site)
 {
 	if (!hash_stack(collector, site))
@@ -476,6 +499,8 @@ static int resolve_sites(struct collector *collector, struct snapshot *snap)
 			      : frame_names__resolve(collector->names, snap, site, stack);
 		if (err)
 			return err;
+		if (site->kind == SITE_MMAP)
+			skip_system_call(site);
 	}
 	return 0;
 }

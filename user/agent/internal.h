@@ -39,6 +39,7 @@ struct agent {
 	struct gc_watch *gc_watch;
 	struct pythons *pythons;
 	struct pools *pools;
+	struct regions *regions;  /* NULL without --mmap */
 	struct frame_names names;
 	struct kernel_names *kernel_names; /* --kernel: and then there are neither files nor mappings,
 					    * and no tracees */

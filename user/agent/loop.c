@@ -17,6 +17,7 @@
 #include "agent/kernel_memory.h"
 #include "agent/pools.h"
 #include "agent/pythons.h"
+#include "agent/regions.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
@@ -49,10 +50,13 @@ static void retire_site(void *arg, const struct uf_site *site)
 		return;
 	tracee->retired.bytes += site->alloc_bytes;
 	tracee->retired.count += site->alloc_cnt;
-	if (site->kind != UF_SITE_PYMALLOC)
-		return;
-	tracee->retired.pool_bytes += site->alloc_bytes;
-	tracee->retired.pool_count += site->alloc_cnt;
+	if (site->kind == UF_SITE_PYMALLOC) {
+		tracee->retired.pool_bytes += site->alloc_bytes;
+		tracee->retired.pool_count += site->alloc_cnt;
+	} else if (site->kind == UF_SITE_MMAP) {
+		tracee->retired.region_bytes += site->alloc_bytes;
+		tracee->retired.region_count += site->alloc_cnt;
+	}
 }
 
 static void reclaim(struct agent *agent);
@@ -178,6 +182,8 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 	switch (event->type) {
 	case UF_EVENT_EXEC:
 		drop(tracees__find(agent->tracees, event->old_image));
+		if (agent->regions)
+			regions__forget(agent->regions, event->old_image);
 		/* fallthrough */
 	case UF_EVENT_FORK:
 		if (event->image && !is_wanted(agent, event)) {
@@ -193,12 +199,16 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 			tracee__inherit_place(tracee, parent);
 		else if (parent)
 			tracee__inherit(tracee, parent);
+		if (agent->regions && event->type == UF_EVENT_FORK && !agent->opts->whole_host)
+			regions__fork(agent->regions, event->old_image, event->image, event->tgid);
 		/* Forked while the host was being listed, by a process not yet added. */
 		if (!knows_mappings(agent, event->tgid))
 			agent__watch(agent, event->tgid);
 		break;
 	case UF_EVENT_EXIT:
 		tracee = tracees__find(agent->tracees, event->image);
+		if (agent->regions)
+			regions__forget(agent->regions, event->image);
 		if (!tracee)
 			break;
 		tracee->has_ended = true;
@@ -224,13 +234,31 @@ static void handle_code(void *arg, const struct uf_python_code *code)
 	pythons__add_code(agent->pythons, code);
 }
 
+static void handle_region(void *arg, const struct uf_region_event *event)
+{
+	struct agent *agent = arg;
+	struct uf_event kept = {0};
+
+	_Static_assert(sizeof(*event) <= sizeof(kept), "is kept among events of processes");
+	if (!agent->regions)
+		return;
+	/* In order with forks. */
+	if (agent->is_reporting) {
+		memcpy(&kept, event, sizeof(*event));
+		if (keep_event(agent, &kept))
+			return;
+	}
+	regions__handle(agent->regions, event);
+}
+
 static void take_in(struct agent *agent)
 {
 	if (!agent->opts->kernel) {
 		mapping_log__drain(agent->mappings);
 		agent__list_again_if_lost(agent);
 	}
-	tracer__poll_events(agent->tracer, handle_process_event, handle_code, agent);
+	tracer__poll_events(agent->tracer, handle_process_event, handle_code, handle_region,
+			    agent);
 	if (agent->opts->kernel)
 		return;
 	pythons__look(agent->pythons, agent->tracees);
@@ -242,15 +270,25 @@ void agent__take_in_mappings(void *arg)
 
 	agent->is_reporting = true;
 	mapping_log__drain(agent->mappings);
-	tracer__poll_events(agent->tracer, handle_process_event, handle_code, agent);
+	tracer__poll_events(agent->tracer, handle_process_event, handle_code, handle_region,
+			    agent);
 	agent->is_reporting = false;
 }
 
 /* What came during a report. */
 static void handle_kept_events(struct agent *agent)
 {
-	for (size_t i = 0; i < agent->kept_event_cnt; i++)
-		handle_process_event(agent, &agent->kept_events[i]);
+	for (size_t i = 0; i < agent->kept_event_cnt; i++) {
+		const struct uf_event *event = &agent->kept_events[i];
+		struct uf_region_event region;
+
+		if (event->type != UF_EVENT_REGION) {
+			handle_process_event(agent, event);
+			continue;
+		}
+		memcpy(&region, event, sizeof(region));
+		handle_region(agent, &region);
+	}
 	free(agent->kept_events);
 	agent->kept_events = NULL;
 	agent->kept_event_cnt = 0;
@@ -320,6 +358,8 @@ static void reclaim(struct agent *agent)
 				continue;
 			pythons__forget(agent->pythons, tracee->image);
 			pools__forget(agent->pools, tracee->image);
+			if (agent->regions)
+				regions__forget(agent->regions, tracee->image);
 			tracees__remove(agent->tracees, tracee->image);
 			if (!tracees__find_pid(agent->tracees, pid))
 				mapping_log__forget(agent->mappings, pid);
@@ -341,6 +381,8 @@ static int add_losses(const struct agent *agent, struct snapshot *snap)
 		err = snapshot__add_loss(snap, "ended_unidentified",
 					 "processes that ended before it was known whether they are "
 					 "targets", agent->unidentified_cnt);
+	if (!err && agent->regions)
+		err = regions__add_losses(agent->regions, snap);
 	if (err)
 		errno = -err;
 	return err;
@@ -349,6 +391,8 @@ static int add_losses(const struct agent *agent, struct snapshot *snap)
 /* What a report says of processes. */
 static void look_at_processes(struct agent *agent)
 {
+	if (agent->regions)
+		regions__check(agent->regions);
 	if (pools__look(agent->pools))
 		agent__say(agent, 0, "small objects of a Python are not traced from here on: the "
 			   "function that opens pools is not where it was thought to be");
@@ -561,8 +605,8 @@ int agent__run(struct agent *agent)
 		report(agent, true);
 	if (agent->launch.pid)
 		code = end_command(agent);
-	if (agent->error ||
-	    (!code && !agent->opts->kernel && !tracer__has_probed(agent->tracer)))
+	if (agent->error || (!code && !agent->opts->kernel && !agent->opts->mmap &&
+			     !tracer__has_probed(agent->tracer)))
 		code = EXIT_FAILED;
 	return code;
 }

@@ -68,48 +68,20 @@ void pools__free(struct pools *pools)
 	free(pools);
 }
 
-/* The cohort that a pool is in, as the probes choose it (bpf/site.bpf.h: site_cohort). */
-static uint32_t cohort_of(const struct cohorts_shared *shared, uint32_t epoch)
-{
-	uint32_t age = *shared->current_epoch - epoch;
-	uint32_t slot = age < UF_EPOCH_RING - UF_EPOCH_RING_GUARD
-				? shared->epoch_cohort[epoch % UF_EPOCH_RING]
-				: *shared->oldest_cohort;
-
-	return slot % UF_MAX_COHORTS;
-}
-
-/* As the probes do it (bpf/site.bpf.h: site_remove_block). */
 static void debit(const struct pools *pools, const struct uf_pool *pool, uint64_t tenant,
 		  uint32_t epoch)
 {
 	struct cohorts_shared shared = tracer__cohorts_shared(pools->tracer);
-	uint32_t site_i = UF_POOL_SITE(tenant);
-	struct uf_cohort *cohort;
-	struct uf_site *site;
 
-	if (site_i >= shared.max_sites)
-		return;
-	site = &shared.sites[site_i];
-	cohort = &site->cohorts[cohort_of(&shared, epoch)];
-	__atomic_fetch_sub(&cohort->live_bytes, pool->bytes, __ATOMIC_RELAXED);
-	__atomic_fetch_sub(&cohort->live_cnt, 1, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&site->free_bytes, pool->bytes, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&site->free_cnt, 1, __ATOMIC_RELAXED);
+	cohorts_shared__free(&shared, UF_POOL_SITE(tenant), epoch, pool->bytes, 1);
 }
 
-/* As the probes do it (bpf/site.bpf.h: site_add_block). */
 static void credit(const struct pools *pools, const struct uf_pool *pool, uint32_t site_i,
 		   uint32_t epoch)
 {
 	struct cohorts_shared shared = tracer__cohorts_shared(pools->tracer);
-	struct uf_site *site = &shared.sites[site_i];
-	struct uf_cohort *cohort = &site->cohorts[cohort_of(&shared, epoch)];
 
-	__atomic_fetch_add(&site->alloc_bytes, pool->bytes, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&site->alloc_cnt, 1, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&cohort->live_bytes, pool->bytes, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&cohort->live_cnt, 1, __ATOMIC_RELAXED);
+	cohorts_shared__alloc(&shared, site_i, epoch, pool->bytes, 1);
 }
 
 /* Takes the pool from that tenant, if it still is its. */
@@ -355,7 +327,7 @@ struct pool_use *pools__use(const struct pools *pools, const bool *cohorts, uint
 		uint64_t tenant = __atomic_load_n(&all[i].tenant, __ATOMIC_ACQUIRE);
 
 		if (!tenant || tenant != seen->tenant || UF_POOL_SITE(tenant) >= site_cnt ||
-		    !cohorts[cohort_of(&shared, epoch)])
+		    !cohorts[cohorts_shared__slot(&shared, epoch)])
 			continue;
 		if (seen->is_foreign)
 			use[UF_POOL_SITE(tenant)].foreign_bytes += all[i].bytes;

@@ -39,6 +39,7 @@ static void configure_programs(struct tracer *tracer)
 {
 	struct unfreed_bpf *skel = tracer->skel;
 	bool session = tracer->mode == ATTACH_SESSION;
+	struct bpf_program *regions[REGION_PROGRAMS];
 
 	bpf_program__set_autoload(skel->progs.alloc_session, session);
 	bpf_program__set_autoload(skel->progs.alloc_entry, !session);
@@ -47,12 +48,21 @@ static void configure_programs(struct tracer *tracer)
 	tracer__set_attach_type(skel->progs.alloc_entry, tracer->mode, false);
 	tracer__set_attach_type(skel->progs.alloc_exit, tracer->mode, false);
 	tracer__set_attach_type(skel->progs.free_entry, tracer->mode, false);
+	tracer__set_attach_type(skel->progs.free_session, tracer->mode, true);
+	tracer__set_attach_type(skel->progs.free_exit, tracer->mode, false);
 	tracer__set_attach_type(skel->progs.python_code_freed, tracer->mode, false);
 	tracer__set_attach_type(skel->progs.gc_start, tracer->mode, false);
 	tracer__set_attach_type(skel->progs.gc_done, tracer->mode, false);
 	/* For functions that may throw, when there is one (tracer_programs.c). */
 	bpf_program__set_autoload(skel->progs.alloc_ret, false);
-	/* Python's own, when there is one (tracer_pools.c). */
+	/* The return of free() is of interest only to tell its own mappings from the program's. */
+	bpf_program__set_autoload(skel->progs.free_entry, !session || !tracer->opts.mmap);
+	bpf_program__set_autoload(skel->progs.free_session, session && tracer->opts.mmap);
+	bpf_program__set_autoload(skel->progs.free_exit, !session && tracer->opts.mmap);
+	/* By themselves (tracer_regions.c), as are Python's own, when there is one (tracer_pools.c). */
+	tracer__region_programs(skel, regions);
+	for (int i = 0; i < REGION_PROGRAMS; i++)
+		bpf_program__set_autoload(regions[i], false);
 	bpf_program__set_autoload(skel->progs.pool_session, false);
 	bpf_program__set_autoload(skel->progs.pool_exit, false);
 	bpf_program__set_autoload(skel->progs.pools_at_exit, false);
@@ -111,6 +121,8 @@ static int handle_event(void *ctx, void *data, size_t size)
 
 	if (size == sizeof(struct uf_python_code) && event->type == UF_EVENT_PYTHON_CODE)
 		tracer->code_fn(tracer->event_arg, data);
+	else if (size >= sizeof(struct uf_region_event) && event->type == UF_EVENT_REGION)
+		tracer->region_fn(tracer->event_arg, data);
 	else if (size == sizeof(*event))
 		tracer->event_fn(tracer->event_arg, event);
 	return 0;
@@ -131,6 +143,9 @@ int tracer__open(struct tracer *tracer)
 	tracer->skel->rodata->cfg_host_tgid = opts->whole_host ? getpid() : 0;
 	tracer->skel->rodata->cfg_max_sites = opts->max_sites;
 	tracer->skel->rodata->cfg_stack_mode = opts->stack_mode;
+	tracer->skel->rodata->cfg_mmap = opts->mmap;
+	if (opts->huge_page_bytes)
+		tracer->skel->rodata->cfg_huge_page_bytes = opts->huge_page_bytes;
 	tracer->skel->bss->next_image = 1;
 	return configure_maps(tracer);
 }
@@ -228,6 +243,7 @@ void tracer__free(struct tracer *tracer)
 	unfreed_bpf__destroy(tracer->throw_skel);
 	unfreed_bpf__destroy(tracer->pool_skel);
 	unfreed_bpf__destroy(tracer->fault_skel);
+	tracer__detach_regions(tracer);
 	ring_buffer__free(tracer->events);
 	if (tracer->sites)
 		munmap(tracer->sites, tracer->sites_size);
@@ -318,6 +334,7 @@ static int attach_program(struct tracer *tracer, struct probed_file *file,
 			  const struct uprobe_places *places)
 {
 	bool is_session = prog == tracer->skel->progs.alloc_session ||
+			  prog == tracer->skel->progs.free_session ||
 			  (tracer->pool_skel && prog == tracer->pool_skel->progs.pool_session);
 	int type = is_session ? UPROBE_ATTACH_SESSION : UPROBE_ATTACH_MULTI;
 	uint32_t new_cnt = tracer->mode == ATTACH_PERF ? 2 * places->cnt : 1;
@@ -345,15 +362,31 @@ static int attach_program(struct tracer *tracer, struct probed_file *file,
 	return 0;
 }
 
-static int attach_kind(struct tracer *tracer, struct probed_file *file, enum place_kind kind,
-		       const struct uprobe_places *places)
+/* Their returns are of interest only with --mmap. */
+static int attach_frees(struct tracer *tracer, struct probed_file *file,
+			const struct uprobe_places *places)
 {
 	struct unfreed_bpf *skel = tracer->skel;
 	int err;
 
+	if (!tracer->opts.mmap)
+		return attach_program(tracer, file, skel->progs.free_entry, false, places);
+	if (tracer->mode == ATTACH_SESSION)
+		return attach_program(tracer, file, skel->progs.free_session, false, places);
+	err = attach_program(tracer, file, skel->progs.free_exit, true, places);
+	return err ? err : attach_program(tracer, file, skel->progs.free_entry, false, places);
+}
+
+static int attach_kind(struct tracer *tracer, struct probed_file *file, enum place_kind kind,
+		       const struct uprobe_places *places)
+{
+	struct unfreed_bpf *skel = tracer->skel;
+	bool session = tracer->mode == ATTACH_SESSION;
+	int err;
+
 	switch (kind) {
 	case PLACES_FREE:
-		return attach_program(tracer, file, skel->progs.free_entry, false, places);
+		return attach_frees(tracer, file, places);
 	case PLACES_RET:
 		return attach_program(tracer, file, tracer->throw_skel->progs.alloc_ret, false,
 				      places);
@@ -363,7 +396,7 @@ static int attach_kind(struct tracer *tracer, struct probed_file *file, enum pla
 	default:
 		break;
 	}
-	if (tracer->mode == ATTACH_SESSION)
+	if (session)
 		return attach_program(tracer, file, skel->progs.alloc_session, false, places);
 	err = attach_program(tracer, file, skel->progs.alloc_exit, true, places);
 	return err ? err : attach_program(tracer, file, skel->progs.alloc_entry, false, places);
@@ -604,12 +637,13 @@ int tracer__events_fd(const struct tracer *tracer)
 }
 
 int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_fn code_fn,
-			void *arg)
+			tracer_region_fn region_fn, void *arg)
 {
 	int n;
 
 	tracer->event_fn = fn;
 	tracer->code_fn = code_fn;
+	tracer->region_fn = region_fn;
 	tracer->event_arg = arg;
 	n = ring_buffer__consume(tracer->events);
 	return n < 0 ? n : 0;

@@ -37,6 +37,8 @@ struct tracer_opts {
 	uint32_t pid_cnt;
 	enum attach_mode attach;
 	enum uf_stack_mode stack_mode;
+	bool mmap;            /* tracer__attach_regions will be called */
+	uint64_t huge_page_bytes; /* of a MAP_HUGETLB without a size; 0: the usual */
 	bool debug;           /* libbpf's messages to stderr */
 };
 
@@ -82,8 +84,10 @@ typedef void (*tracer_event_fn)(void *arg, const struct uf_event *event);
 int tracer__events_fd(const struct tracer *tracer);
 /* A code object that a stack had for the first time, among them. */
 typedef void (*tracer_code_fn)(void *arg, const struct uf_python_code *code);
+/* What became of mapped memory, among them. */
+typedef void (*tracer_region_fn)(void *arg, const struct uf_region_event *event);
 int tracer__poll_events(struct tracer *tracer, tracer_event_fn fn, tracer_code_fn code_fn,
-			void *arg);
+			tracer_region_fn region_fn, void *arg);
 
 /* Watches for freed code objects: the function at a file offset, in all targets. 0 or -errno. */
 int tracer__attach_code_dealloc(struct tracer *tracer, int fd, uint64_t offset);
@@ -148,6 +152,16 @@ void tracer__forget_young_pools(struct tracer *tracer, uf_image_id image);
 /* Has the probe in a file given up? Then it is taken out; true once for each. */
 bool tracer__pools_failed(struct tracer *tracer);
 
+/* ---- for agent/regions.c ---- */
+
+/*
+ * Watches mmap, munmap, mremap and brk of all targets; before any is added. 0 or -errno.
+ */
+int tracer__attach_regions(struct tracer *tracer);
+/* Were events of mapped memory lost since it was last asked? */
+bool tracer__regions_are_lost(struct tracer *tracer);
+/* The site of an image with the kind and the stack of another's: its index, or -ENOSPC. */
+int64_t tracer__copy_site(struct tracer *tracer, uint32_t site, uf_image_id image);
 /* ---- the kernel's own memory (is_kernel): no process, file or pool is known to these ---- */
 
 /* Attaches to what the kernel has. 0 or -errno. */

@@ -10,8 +10,11 @@
 #include "unfreed.skel.h"
 
 /* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
- * tracer_programs.c (programs that few need), tracer_pools.c (Python's pools), tracer_kernel.c (the
- * kernel's own memory) and tracer_reclaim.c (what the dead leave behind). */
+ * tracer_programs.c (programs that few need), tracer_pools.c (Python's pools), tracer_regions.c (mapped
+ * memory), tracer_kernel.c (the kernel's own memory) and tracer_reclaim.c (what the dead leave
+ * behind). */
+
+#define REGION_PROGRAMS 6 /* of bpf/region.bpf.h */
 
 /* The probes of one file; the descriptors in the order of attachment. */
 struct probed_file {
@@ -31,6 +34,7 @@ struct tracer {
 	struct ring_buffer *events;
 	tracer_event_fn event_fn; /* during tracer__poll_events */
 	tracer_code_fn code_fn;
+	tracer_region_fn region_fn;
 	void *event_arg;
 	struct uf_site *sites;
 	struct uf_stack *stacks;
@@ -44,6 +48,9 @@ struct tracer {
 	uint32_t new_pool_cnt;
 	/* NULL until needed: programs for Python's pools over the same maps. */
 	struct unfreed_bpf *pool_skel, *fault_skel;
+	struct unfreed_bpf *region_skel; /* NULL without --mmap: likewise */
+	struct bpf_link *region_links[REGION_PROGRAMS];
+	uint32_t region_link_cnt;
 	struct unfreed_bpf *throw_skel; /* likewise, for functions that may throw */
 	struct uf_pool *pools;
 	size_t pools_size;
@@ -75,6 +82,13 @@ int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
 			  const struct bpf_program *prog, bool is_return, int fd,
 			  const struct uprobe_places *in_file);
+/* Gives the site's place back, once no probe can reach it. */
+void tracer__clear_site(struct tracer *tracer, uint32_t i);
+/* The programs for mapped memory, REGION_PROGRAMS: unmapping first, as of probes; one of a kind, then
+ * those that stand by for it. */
+void tracer__region_programs(const struct unfreed_bpf *skel, struct bpf_program **out);
+/* Undoes tracer__attach_regions, whatever of it was done. */
+void tracer__detach_regions(struct tracer *tracer);
 /* Takes the probes of a file out. */
 void tracer__detach(struct probed_file *file);
 

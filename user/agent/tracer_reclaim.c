@@ -27,7 +27,7 @@ static bool contains(const uf_image_id *images, uint32_t cnt, uf_image_id id)
 	return false;
 }
 
-static void clear_site(struct tracer *tracer, uint32_t i)
+void tracer__clear_site(struct tracer *tracer, uint32_t i)
 {
 	memset(&tracer->sites[i], 0, sizeof(tracer->sites[i]));
 	bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.site_spares), NULL, &i, BPF_ANY);
@@ -65,7 +65,7 @@ static void reclaim_sites(struct tracer *tracer, const uf_image_id *images, uint
 		if (sites[i].state != UF_SITE_READY || !contains(images, cnt, sites[i].image))
 			continue;
 		unlink_entry(index, &key, i);
-		clear_site(tracer, i);
+		tracer__clear_site(tracer, i);
 	}
 }
 
@@ -161,7 +161,7 @@ static int reclaim_idle_sites(struct tracer *tracer, tracer_retired_fn fn, void 
 			continue;
 		}
 		fn(arg, &sites[i]);
-		clear_site(tracer, i);
+		tracer__clear_site(tracer, i);
 	}
 	free(idle);
 	return err;

@@ -32,6 +32,7 @@
 /* Keys of options without a letter. */
 enum {
 	KEY_FOLLOW = 256,
+	KEY_MMAP,
 	KEY_PER_PROCESS,
 	KEY_GROUP,
 	KEY_PREFIX,
@@ -375,6 +376,9 @@ static const struct option_row table[] = {
 	{ 'f', "format", "NAME", GROUP_REPORT, set_format, .choice = format_name,
 	  .standard = "text", .help = "form of the reports" },
 
+	{ KEY_MMAP, "mmap", NULL, GROUP_FILTER, set_true, FIELD(mmap),
+	  .help = "also memory that the program itself maps: anonymous mmap, mremap, brk; without it "
+		  "only what comes from the allocator" },
 	{ 'o', "older", "DUR", GROUP_FILTER, set_u64, FIELD(older_ns), &duration,
 	  .min = "0", .max = "365d", .standard = "0", .help = "only blocks at least this old" },
 	{ 'z', "min-size", "SIZE", GROUP_FILTER, set_u64, FIELD(min_size_bytes), &size,
@@ -551,6 +555,7 @@ static const char *kernel_excludes(const struct options *opts)
 	} others[] = {
 		{opts->command, "a command"},
 		{opts->follow, "--follow"},
+		{opts->mmap, "--mmap"},
 		{opts->comm_cnt, "--comm"},
 		{opts->cgroup_cnt, "--cgroup"},
 		{opts->container_cnt, "--container"},

@@ -22,6 +22,7 @@ struct options {
 	pid_t pids[OPTIONS_MAX_PIDS]; /* -p, each once */
 	uint32_t pid_cnt;
 	bool follow;                  /* children too */
+	bool mmap;                    /* --mmap: what the program maps itself */
 	bool whole_host;              /* neither -p nor a command: every process, or those below */
 	const char *comms[OPTIONS_MAX_NAMES];   /* --comm; any of them, or of the next two */
 	uint32_t comm_cnt;

@@ -315,6 +315,7 @@ static const char *kernel_memory_name(const struct snapshot_site *site)
 		return "percpu";
 	case SITE_MALLOC:
 	case SITE_PYMALLOC:
+	case SITE_MMAP:
 		break;
 	}
 	return "";
@@ -324,6 +325,8 @@ static const char *kind_name(const struct snapshot_site *site)
 {
 	if (*kernel_memory_name(site))
 		return "kernel";
+	if (site->kind == SITE_MMAP)
+		return "mmap";
 	return site->kind == SITE_PYMALLOC ? "pymalloc" : "malloc";
 }
 
@@ -377,6 +380,7 @@ int render_json(const struct snapshot *snap, FILE *out)
 	put_targets(&json, snap);
 	put_totals(&json, "totals", &snap->totals);
 	put_totals(&json, "pymalloc_totals", &snap->pools);
+	put_totals(&json, "mmap_totals", &snap->regions);
 	put_coverage(&json, snap);
 	put_groups(&json, snap);
 	begin(&json, "sites", '[');

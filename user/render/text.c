@@ -11,6 +11,7 @@
  *	      0.3ms), 2: 1 in 2.5ms (longest 2.5ms)     (python targets only, in one line)
  *	live       1.2 MiB in 1,009 blocks at 2 sites
  *	           of these 48.0 KiB in 3 pools of Python's small objects at 1 site
+ *	           of these 1.0 MiB in 5 regions mapped by the program at 1 site
  *	allocated  2.4 MiB in 2,018 blocks since the start, freed 1.2 MiB in 1,009 blocks
  *	events     3,027; 12 frees of older blocks
  *
@@ -37,9 +38,29 @@
 /* Groups shown with their sites; the rest is counted. */
 #define MAX_GROUPS 20
 
-static void put_pools(FILE *out, uint64_t bytes, uint64_t count)
+/* "48.0 KiB in 3 pools" */
+static void put_units(FILE *out, uint64_t bytes, uint64_t count, enum snapshot_site_kind kind)
 {
-	put_counted(out, bytes, count, "pool");
+	static const char *const units[] = {
+		[SITE_MALLOC] = "block",
+		[SITE_PYMALLOC] = "pool",
+		[SITE_MMAP] = "region",
+		[SITE_KERNEL_SLAB] = "object",
+		[SITE_KERNEL_PAGES] = "page",
+		[SITE_KERNEL_PERCPU] = "block",
+	};
+
+	fprintf(out, "%s in %s %s%s", BYTES(bytes), COUNT(count), units[kind], plural(count));
+}
+
+static void put_part(FILE *out, const struct snapshot_totals *part, enum snapshot_site_kind kind,
+		     const char *what)
+{
+	if (!part->live_count)
+		return;
+	fputs("           of these ", out);
+	put_units(out, part->live_bytes, part->live_count, kind);
+	fprintf(out, " %s at %s site%s\n", what, COUNT(part->sites), plural(part->sites));
 }
 
 static void put_head(FILE *out, const struct snapshot *snap)
@@ -82,19 +103,15 @@ static void put_totals(FILE *out, const struct snapshot *snap)
 	const struct snapshot_totals *totals = &snap->totals;
 
 	fputs("live       ", out);
-	put_blocks(out, totals->live_bytes, totals->live_count);
+	put_units(out, totals->live_bytes, totals->live_count, SITE_MALLOC);
 	text__put_age_filter(out, snap);
 	fprintf(out, " at %s site%s\n", COUNT(totals->sites), plural(totals->sites));
-	if (snap->pools.live_count) {
-		fputs("           of these ", out);
-		put_pools(out, snap->pools.live_bytes, snap->pools.live_count);
-		fprintf(out, " of Python's small objects at %s site%s\n",
-			COUNT(snap->pools.sites), plural(snap->pools.sites));
-	}
+	put_part(out, &snap->pools, SITE_PYMALLOC, "of Python's small objects");
+	put_part(out, &snap->regions, SITE_MMAP, "mapped by the program");
 	fputs("allocated  ", out);
-	put_blocks(out, totals->alloc_bytes, totals->alloc_count);
+	put_units(out, totals->alloc_bytes, totals->alloc_count, SITE_MALLOC);
 	fputs(" since the start, freed ", out);
-	put_blocks(out, totals->free_bytes, totals->free_count);
+	put_units(out, totals->free_bytes, totals->free_count, SITE_MALLOC);
 	putc('\n', out);
 	put_events(out, snap);
 }
@@ -285,6 +302,7 @@ static const char *kind_mark(const struct snapshot_site *site)
 	static const char *const marks[] = {
 		[SITE_MALLOC] = "",
 		[SITE_PYMALLOC] = " [pymalloc]",
+		[SITE_MMAP] = " [mmap]",
 		[SITE_KERNEL_SLAB] = " [slab]",
 		[SITE_KERNEL_PAGES] = " [pages]",
 		[SITE_KERNEL_PERCPU] = " [percpu]",
@@ -295,26 +313,12 @@ static const char *kind_mark(const struct snapshot_site *site)
 
 static void put_live(FILE *out, const struct snapshot_site *site)
 {
-	uint64_t bytes = site->live_bytes, count = site->live_count;
-
-	switch (site->kind) {
-	case SITE_PYMALLOC:
-		put_pools(out, bytes, count);
-		fprintf(out, ", %s used", BYTES(snapshot_site__used_bytes(site)));
-		if (site->foreign_bytes)
-			fprintf(out, ", %s others'", BYTES(site->foreign_bytes));
-		break;
-	case SITE_KERNEL_SLAB:
-		put_counted(out, bytes, count, "object");
-		break;
-	case SITE_KERNEL_PAGES:
-		put_counted(out, bytes, count, "page");
-		break;
-	case SITE_MALLOC:
-	case SITE_KERNEL_PERCPU:
-		put_blocks(out, bytes, count);
-		break;
-	}
+	put_units(out, site->live_bytes, site->live_count, site->kind);
+	if (site->kind != SITE_PYMALLOC)
+		return;
+	fprintf(out, ", %s used", BYTES(snapshot_site__used_bytes(site)));
+	if (site->foreign_bytes)
+		fprintf(out, ", %s others'", BYTES(site->foreign_bytes));
 }
 
 static void put_site(FILE *out, const struct snapshot *snap, const struct snapshot_site *site,
@@ -380,7 +384,7 @@ static void put_rest(FILE *out, const struct snapshot_totals *totals,
 	}
 	sites = totals->sites - cnt;
 	fprintf(out, "\nand %s more site%s (--top shows more): ", COUNT(sites), plural(sites));
-	put_blocks(out, bytes, count);
+	put_units(out, bytes, count, SITE_MALLOC);
 	putc('\n', out);
 }
 

@@ -25,15 +25,10 @@ static inline const char *plural(uint64_t count)
 	return count == 1 ? "" : "s";
 }
 
-/* "1.1 MiB in 997 blocks"; what is one of them, of more it has an "s". */
-static inline void put_counted(FILE *out, uint64_t bytes, uint64_t count, const char *what)
-{
-	fprintf(out, "%s in %s %s%s", BYTES(bytes), COUNT(count), what, plural(count));
-}
-
+/* "1.1 MiB in 997 blocks" */
 static inline void put_blocks(FILE *out, uint64_t bytes, uint64_t count)
 {
-	put_counted(out, bytes, count, "block");
+	fprintf(out, "%s in %s block%s", BYTES(bytes), COUNT(count), plural(count));
 }
 
 /* " at least 30.0s old" under --older, else nothing. */

@@ -205,6 +205,7 @@ void snapshot__sum(struct snapshot *snap)
 {
 	snap->totals = (struct snapshot_totals){ 0 };
 	snap->pools = (struct snapshot_totals){ 0 };
+	snap->regions = (struct snapshot_totals){ 0 };
 	for (uint32_t i = 0; i < snap->group_cnt; i++) {
 		snap->groups[i].totals = (struct snapshot_totals){ 0 };
 		snap->groups[i].oldest_s = 0;
@@ -213,6 +214,8 @@ void snapshot__sum(struct snapshot *snap)
 		add_to_totals(&snap->totals, &snap->sites[i]);
 		if (snap->sites[i].kind == SITE_PYMALLOC)
 			add_to_totals(&snap->pools, &snap->sites[i]);
+		else if (snap->sites[i].kind == SITE_MMAP)
+			add_to_totals(&snap->regions, &snap->sites[i]);
 		add_to_group(snap, &snap->sites[i]);
 	}
 }
@@ -230,11 +233,11 @@ void snapshot__add_retired(struct snapshot *snap, const struct snapshot_target *
 {
 	add_retired(&snap->totals, retired->bytes, retired->count);
 	add_retired(&snap->pools, retired->pool_bytes, retired->pool_count);
+	add_retired(&snap->regions, retired->region_bytes, retired->region_count);
 	if (snap->group_cnt)
 		add_retired(&snap->groups[target->group].totals, retired->bytes,
 			    retired->count);
 }
-
 
 /* Stacks of forked processes have the same id, so pid and ref end the ties. */
 static int break_tie(const struct snapshot_site *a, const struct snapshot_site *b)

@@ -21,6 +21,7 @@ enum snapshot_frame_kind { FRAME_NATIVE, FRAME_PYTHON, FRAME_KERNEL };
 enum snapshot_site_kind {
 	SITE_MALLOC,   /* blocks of the allocator's functions */
 	SITE_PYMALLOC, /* CPython's pools of small objects */
+	SITE_MMAP,     /* regions that the program has mapped itself */
 	SITE_KERNEL_SLAB,   /* the kernel's own memory: objects of kmalloc and slab caches */
 	SITE_KERNEL_PAGES,  /* counted one by one, whatever the allocation's order */
 	SITE_KERNEL_PERCPU,
@@ -136,6 +137,7 @@ struct snapshot_totals {
 struct snapshot_retired {
 	uint64_t bytes, count;           /* allocated, and freed */
 	uint64_t pool_bytes, pool_count; /* of these, at sites of kind SITE_PYMALLOC */
+	uint64_t region_bytes, region_count; /* and of kind SITE_MMAP */
 };
 
 /* What the report is divided by: see snapshot/groups.h. */
@@ -173,6 +175,7 @@ struct snapshot {
 	uint32_t site_cnt;    /* sites still listed */
 	struct snapshot_totals totals;
 	struct snapshot_totals pools; /* the part of totals that sites of kind SITE_PYMALLOC have */
+	struct snapshot_totals regions; /* and those of kind SITE_MMAP */
 	struct snapshot_loss *losses;
 	uint32_t loss_cnt;
 	struct snapshot_cost cost;

@@ -160,6 +160,22 @@ bool proc_info__rss_bytes(pid_t pid, uint64_t *out)
 	return ok && pages;
 }
 
+/* "Hugepagesize:       2048 kB" */
+uint64_t proc_info__huge_page_bytes(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	char line[128];
+	uint64_t kib = 0;
+
+	if (!file)
+		return 0;
+	while (!kib && fgets(line, sizeof(line), file))
+		if (sscanf(line, "Hugepagesize: %" SCNu64 " kB", &kib) != 1)
+			kib = 0;
+	fclose(file);
+	return kib << 10;
+}
+
 int proc_info__read_memory(void *pid, uint64_t address, void *buf, size_t size)
 {
 	struct iovec local = {buf, size}, remote = {(void *)(uintptr_t)address, size};

@@ -28,6 +28,8 @@ const char *proc_info__exe(pid_t pid, char *buf, size_t size);
 const char *proc_info__cgroup(pid_t pid, char *buf, size_t size);
 /* Resident bytes; false if unknown. */
 bool proc_info__rss_bytes(pid_t pid, uint64_t *out);
+/* Bytes of a huge page as the machine has them by default; 0: unknown. */
+uint64_t proc_info__huge_page_bytes(void);
 /* Copies size bytes of its memory at address: all or nothing. 0 or -errno. A python_read_fn. */
 int proc_info__read_memory(void *pid, uint64_t address, void *buf, size_t size);
 

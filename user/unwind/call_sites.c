@@ -8,6 +8,8 @@
  *	e8 rel32                call near
  *	41 ff 54 24 08          call *0x8(%r12): modrm 54, sib 24, disp8
  *
+ * A system call (0f 05) is one, too: stacks begin there as well (bpf/region.bpf.h).
+ *
  * (A call with a 16-bit displacement, 66 e8, exists on AMD only and truncates
  * rip: nothing that runs has it.)
  */
@@ -55,6 +57,8 @@ static bool has_call_end(const uint8_t *from, const uint8_t *to, const uint8_t *
 			last = p + 4;
 		else if (*p == 0xff && (p[1] >> 3 & 7) == 2)
 			last = p + indirect_length(p + 1) - 1;
+		else if (*p == 0x0f && p[1] == 0x05)
+			last = p + 1;
 		else
 			continue;
 		if (last >= from && last < to)
