@@ -69,7 +69,7 @@ class Container:
     """A release of Debian, with some packages."""
 
     def __init__(self, suite, *packages):
-        self.path = os.path.join(ROOTS, suite)
+        self.path = os.path.join(ROOTS, "-".join((suite, *packages)))
         if not os.path.exists(os.path.join(self.path, "usr", "bin", packages[0])):
             make_root(suite, packages, self.path)
 

@@ -78,7 +78,7 @@ class Containers(harness.LiveTest):
     def start_all(self):
         """The victims by their kind, at their first gates, with their pids."""
         layer = self.glibc_layer()
-        trixie = self.overlay(container.Container("trixie", "bash").path, "trixie")
+        trixie = self.overlay(container.Container("trixie", "python3").path, "trixie")
         copy_to(trixie, harness.program("batches"), "/bin/batches")
         roots = {
             "leaky": (self.overlay(layer, "leaky"), LEAKY),

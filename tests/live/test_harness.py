@@ -14,8 +14,8 @@ FAKE = """#!/bin/bash
 out=$8
 report() { printf '{"unfreed":1,"last":%s,"totals":{},"losses":{},"sites":[]}\\n' $1 >>"$out"; }
 trap 'report true; exit 0' INT
-echo "unfreed: tracing nothing" >&2
 report false
+echo "unfreed: tracing nothing" >&2
 # No sleep(1): a signal that comes while the shell starts a program may be lost in it.
 exec 9<> <(:)
 while :; do read -r -t 0.02 -u 9; BODY; done

@@ -208,7 +208,12 @@ class Hostile(InRoot):
         tool = self.sanitized("-p", victim.pid)
         victim.go("DONE load")
         victim.go("DONE hostile")
-        self.check_kept(self.stop(tool))
+        report = self.stop(tool)
+        # Records of mappings may be lost, and stacks be cut and without names for a while: all
+        # blocks are there.
+        sites = [site for site in report["sites"]
+                 if site["live_bytes"] == site["live_count"] * KEPT_SIZE]
+        self.assertEqual(harness.sums(sites), (KEPT, KEPT * KEPT_SIZE), harness.describe(report))
 
     def test_a_hundred_thousand_mappings_from_before(self):
         path = self.copy_libc("many")
