@@ -61,7 +61,8 @@ def libraries(path):
     listed = subprocess.run(["ldd", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                             check=False).stdout.decode()
     words = [word for line in listed.split("\n") for word in line.split()]
-    return [word for word in words if word.startswith("/")]
+    # Of what it does not understand (musl) it says other things.
+    return [word for word in words if word.startswith("/") and os.path.isfile(word)]
 
 
 class Disk:
