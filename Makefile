@@ -217,7 +217,8 @@ stacks: $(if $(filter x86,$(BPF_ARCH)),$(CHECK_STACKS) $(STACK_PROGRAMS))
 asan: $(BUILD)/asan/unfreed
 
 test: deps-test
-	$(Q)$(MAKE) --no-print-directory $(JOBS) unfreed asan programs stacks check-bpf $(CHECK_TABLES) $(UNIT_TESTS)
+	$(Q)$(MAKE) --no-print-directory $(JOBS) unfreed asan programs stacks check-bpf $(CHECK_TABLES) $(UNIT_TESTS) \
+		$(BENCH_PROGRAMS)
 	$(Q)tests/run
 
 test-unit: $(UNIT_TESTS)
@@ -248,7 +249,7 @@ demo: deps
 
 BENCH := $(BUILD)/tests/bench
 BENCH_PROGRAMS := $(BENCH)/alloc_loop $(BENCH)/alloc_loop_fp $(BENCH)/floor
-PROBE_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard user/probe/*.c))
+PROBE_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard user/probe/*.c user/unwind/*.c))
 
 $(BENCH)/alloc_loop: BENCH_FRAMES := -fomit-frame-pointer
 $(BENCH)/alloc_loop_fp: BENCH_FRAMES := -fno-omit-frame-pointer
