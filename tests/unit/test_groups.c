@@ -9,38 +9,14 @@
 #include <string.h>
 
 #include "agent/growth.h"
+#include "arena_fixture.h"
 #include "render/render.h"
-#include "snapshot/arena.h"
 #include "snapshot/services.h"
 
 /*
  * Goal of this test: every process and every site is in the one group that it belongs to, numbers
  * of the groups add up to the totals, and a group with nothing outstanding is said to be there.
  */
-
-/* Fails call number fail_at. */
-static int alloc_cnt, fail_at = -1;
-
-static void *failing_realloc(void *old, size_t size_bytes)
-{
-	if (alloc_cnt++ == fail_at) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	return realloc(old, size_bytes);
-}
-
-static void setup(void)
-{
-	alloc_cnt = 0;
-	fail_at = -1;
-	arena__realloc = failing_realloc;
-}
-
-static void teardown(void)
-{
-	arena__realloc = realloc;
-}
 
 /* Two containers of the same name, the host, and in each some programs. */
 static const struct {

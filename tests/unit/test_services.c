@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "agent/growth.h"
-#include "snapshot/arena.h"
+#include "arena_fixture.h"
 #include "snapshot/site_id.h"
 #include "snapshot/snapshot.h"
 
@@ -18,30 +18,6 @@
  * the last byte, and nothing else becomes one; a site's growth is that of what
  * the processes have together, whichever they are.
  */
-
-/* Fails call number fail_at. */
-static int alloc_cnt, fail_at = -1;
-
-static void *failing_realloc(void *old, size_t size_bytes)
-{
-	if (alloc_cnt++ == fail_at) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	return realloc(old, size_bytes);
-}
-
-static void setup(void)
-{
-	alloc_cnt = 0;
-	fail_at = -1;
-	arena__realloc = failing_realloc;
-}
-
-static void teardown(void)
-{
-	arena__realloc = realloc;
-}
 
 static struct snapshot_site *add_site(struct snapshot *snap, uint64_t id, uint32_t pid,
 				      uint64_t live_bytes, uint64_t live_count)

@@ -8,41 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "snapshot/arena.h"
+#include "arena_fixture.h"
 
 /*
  * Goal of this test: a snapshot owns what it was given, its sums and its order
  * are exact, and running out of memory anywhere loses nothing but the request.
  */
-
-/* Fails call number fail_at. What it gives is not zero by accident: forgotten zeroing shows. */
-static int alloc_cnt, fail_at = -1;
-
-static void *failing_realloc(void *old, size_t size_bytes)
-{
-	void *block;
-
-	if (alloc_cnt++ == fail_at) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	block = realloc(old, size_bytes);
-	if (block && !old)
-		memset(block, 0xa5, size_bytes);
-	return block;
-}
-
-static void setup(void)
-{
-	alloc_cnt = 0;
-	fail_at = -1;
-	arena__realloc = failing_realloc;
-}
-
-static void teardown(void)
-{
-	arena__realloc = realloc;
-}
 
 START_TEST(new_snapshot_is_empty)
 {

@@ -29,6 +29,7 @@
 #include "cli/options.h"
 #include "render/emit.h"
 #include "sym/symbolizer.h"
+#include "target/clock.h"
 #include "target/container.h"
 #include "target/proc_info.h"
 
@@ -173,14 +174,6 @@ static bool load_tracer(struct agent *agent)
 			   "tracepoints of system calls? go "
 			   "without --mmap, or see -v -v", strerror(-err));
 	return !err;
-}
-
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
 /*

@@ -19,6 +19,7 @@
 #include "snapshot/groups.h"
 #include "snapshot/services.h"
 #include "snapshot/site_id.h"
+#include "target/clock.h"
 #include "target/container.h"
 #include "target/mapping_log.h"
 #include "target/proc_info.h"
@@ -46,14 +47,6 @@ struct collector {
 	struct snapshot_totals retired; /* of the kernel's sites that made room */
 };
 
-static uint64_t now_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
-}
-
 struct collector *collector__new(const struct collector_opts *opts, struct tracer *tracer,
 				 struct tracees *tracees, struct cohorts *cohorts,
 				 const struct gc_watch *gc_watch, const struct pools *pools,
@@ -71,7 +64,7 @@ struct collector *collector__new(const struct collector_opts *opts, struct trace
 	collector->pools = pools;
 	collector->names = names;
 	collector->kernel = kernel;
-	collector->start_ns = now_ns(CLOCK_MONOTONIC);
+	collector->start_ns = monotonic_ns();
 	collector->growth = growth__new(opts->per_process);
 	if (!collector->growth) {
 		collector__free(collector);
@@ -508,7 +501,7 @@ static int resolve_sites(struct collector *collector, struct snapshot *snap)
 struct snapshot *collector__take(struct collector *collector, bool is_last)
 {
 	struct snapshot *snap = snapshot__new();
-	uint64_t now = now_ns(CLOCK_MONOTONIC);
+	uint64_t now = monotonic_ns();
 	int err;
 
 	if (!snap)

@@ -9,6 +9,7 @@
 #include "contract.h"
 #include "snapshot/site_id.h"
 #include "snapshot/snapshot.h"
+#include "target/clock.h"
 #include "sym/kallsyms.h"
 
 #define KERNEL_MODULE "[kernel]"
@@ -53,14 +54,6 @@ static bool begins_with_one_of(const char *name, const char *const *beginnings, 
 		if (strncmp(name, beginnings[i], strlen(beginnings[i])) == 0)
 			return true;
 	return false;
-}
-
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
 struct kernel_names *kernel_names__of(struct kallsyms *syms)

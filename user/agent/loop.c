@@ -23,6 +23,7 @@
 #include "agent/unwinder.h"
 #include "cli/options.h"
 #include "render/render.h"
+#include "target/clock.h"
 #include "target/proc_info.h"
 
 /* Running a trace: events in, reports out, until it is over. */
@@ -468,12 +469,10 @@ static void handle_report_timer(struct agent *agent)
 
 static void begin_epoch(struct agent *agent)
 {
-	struct timespec now;
 	uint64_t now_ns;
 
 	read_timer(agent->fds[FD_EPOCH]);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	now_ns = now.tv_sec * 1000000000ULL + now.tv_nsec;
+	now_ns = monotonic_ns();
 	cohorts__tick(agent->cohorts, now_ns);
 	make_room(agent);
 	if (agent->opts->kernel)

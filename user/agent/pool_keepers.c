@@ -138,19 +138,20 @@ int pool_keepers__find(const struct pool_view *pools, uint32_t cnt, struct pool_
 	int err = openers && kept.pools && left.pools ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; !err && i < cnt; i++) {
-		if (is_foreign(&pools[i], openers))
+		fates[i] = (struct pool_fate){pools[i].holder, is_foreign(&pools[i], openers)};
+		if (fates[i].is_foreign)
 			append(&left, &pools[i]);
 		else if (pools[i].is_old)
 			append(&kept, &pools[i]);
 	}
-	if (!err) {
+	/* Mostly no line has left any. */
+	if (!err && left.cnt) {
 		qsort(kept.pools, kept.cnt, sizeof(*kept.pools), by_place);
 		qsort(left.pools, left.cnt, sizeof(*left.pools), by_place);
 	}
 	for (uint32_t i = 0; !err && i < cnt; i++)
-		fates[i] = is_foreign(&pools[i], openers)
-				   ? fate_of(&kept, &left, &pools[i], turn)
-				   : (struct pool_fate){pools[i].holder, false};
+		if (fates[i].is_foreign)
+			fates[i] = fate_of(&kept, &left, &pools[i], turn);
 	free(kept.pools);
 	free(left.pools);
 	free(openers);

@@ -12,6 +12,7 @@
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "python/pool.h"
+#include "target/clock.h"
 
 #define BATCH 1024 /* headers read by one call: UIO_MAXIOV */
 
@@ -40,14 +41,6 @@ struct pools {
 	struct iovec remote[BATCH];
 	struct uf_pool_header headers[BATCH];
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
-}
 
 struct pools *pools__new(struct tracer *tracer, const struct tracees *tracees)
 {
@@ -259,7 +252,7 @@ static void find_keepers(struct pools *pools, struct uf_pool *all, uint32_t cnt)
 	struct pool_view *views = calloc(cnt + 1, sizeof(*views));
 	struct pool_fate *fates = calloc(cnt + 1, sizeof(*fates));
 	uint32_t *index = calloc(cnt + 1, sizeof(*index)), n = 0;
-	uint64_t now = now_ns();
+	uint64_t now = monotonic_ns();
 	int err = views && fates && index ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; !err && i < cnt; i++) {

@@ -19,6 +19,7 @@
 #include "probe/catalog.h"
 #include "probe/elf_image.h"
 #include "python/runtime.h"
+#include "target/clock.h"
 #include "target/command_files.h"
 
 /* Which files to probe: every mapped one that defines allocator functions, and those of --object. */
@@ -366,14 +367,12 @@ int agent__watch(struct agent *agent, pid_t pid)
 void agent__list_again_if_lost(struct agent *agent)
 {
 	uint64_t lost = mapping_log__lost_cnt(agent->mappings);
-	struct timespec now;
 
 	if (lost == agent->lost_mapping_cnt)
 		return;
 	agent->lost_mapping_cnt = lost;
 	/* When they were mapped is not known: from now on they are there. */
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	agent->listing_time_ns = now.tv_sec * 1000000000ULL + now.tv_nsec;
+	agent->listing_time_ns = monotonic_ns();
 	for (struct tracee *tracee = tracees__first(agent->tracees); tracee; tracee = tracee->next)
 		if (!tracee->has_ended && !tracee->is_dropped && !tracee->waits_exec)
 			tracer__list_mappings(agent->tracer, tracee->pid, add_listed_mapping, agent);

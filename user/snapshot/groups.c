@@ -8,26 +8,7 @@
 #include "snapshot/arena.h"
 #include "snapshot/order.h"
 #include "snapshot/site_id.h"
-
-/* Open addressing: indexes of snap->groups, plus 1; 0 is a free slot. */
-struct group_table {
-	uint32_t *slots;
-	uint32_t mask;
-};
-
-static int group_table__init(struct group_table *table, uint32_t max_cnt)
-{
-	uint32_t slot_cnt = 2;
-
-	while (slot_cnt / 2 < max_cnt)
-		slot_cnt *= 2;
-	table->slots = arena__realloc(NULL, slot_cnt * sizeof(*table->slots));
-	if (!table->slots)
-		return -ENOMEM;
-	memset(table->slots, 0, slot_cnt * sizeof(*table->slots));
-	table->mask = slot_cnt - 1;
-	return 0;
-}
+#include "snapshot/slot_table.h"
 
 /* The same in each report of a trace; those of containers and services in the next trace too. */
 static uint64_t group_id(const struct snapshot_target *target, enum snapshot_grouping grouping)
@@ -50,7 +31,7 @@ static uint64_t group_id(const struct snapshot_target *target, enum snapshot_gro
 	return id;
 }
 
-static uint32_t *find_slot(const struct group_table *table, const struct snapshot *snap,
+static uint32_t *find_slot(const struct slot_table *table, const struct snapshot *snap,
 			   uint64_t id)
 {
 	uint32_t i = (uint32_t)id & table->mask;
@@ -78,7 +59,7 @@ static void count_target(struct snapshot_group *group, const struct snapshot_tar
 	group->untraced_cnt += target->is_untraced;
 }
 
-static int group_target(struct snapshot *snap, const struct group_table *table, uint32_t i)
+static int group_target(struct snapshot *snap, const struct slot_table *table, uint32_t i)
 {
 	struct snapshot_target *target = &snap->targets[i];
 	uint64_t id = group_id(target, snap->grouping);
@@ -96,13 +77,13 @@ static int group_target(struct snapshot *snap, const struct group_table *table, 
 
 int snapshot__group(struct snapshot *snap, enum snapshot_grouping grouping)
 {
-	struct group_table table;
+	struct slot_table table;
 	int err;
 
 	snap->grouping = grouping;
 	if (grouping == BY_SITE)
 		return 0;
-	err = group_table__init(&table, snap->target_cnt);
+	err = slot_table__init(&table, snap->target_cnt);
 	if (err)
 		return err;
 	for (uint32_t i = 0; !err && i < snap->target_cnt; i++)

@@ -8,29 +8,14 @@
 
 #include "snapshot/arena.h"
 #include "snapshot/site_id.h"
+#include "snapshot/slot_table.h"
 #include "snapshot/snapshot.h"
 
-/* Open addressing: where in snap->sites the joined ones are, plus 1; 0 is a free slot. */
+/* Where in snap->sites the joined ones are. */
 struct site_table {
-	uint32_t *slots;
-	uint32_t mask;
+	struct slot_table by_id;
 	bool per_process;
 };
-
-static int site_table__init(struct site_table *table, uint32_t site_cnt, bool per_process)
-{
-	uint32_t slot_cnt = 2;
-
-	while (slot_cnt / 2 < site_cnt)
-		slot_cnt *= 2;
-	table->slots = arena__realloc(NULL, slot_cnt * sizeof(*table->slots));
-	if (!table->slots)
-		return -ENOMEM;
-	memset(table->slots, 0, slot_cnt * sizeof(*table->slots));
-	table->mask = slot_cnt - 1;
-	table->per_process = per_process;
-	return 0;
-}
 
 /* The slot of the sites that are to be one with this one. */
 static uint32_t *find_slot(const struct site_table *table, const struct snapshot_site *sites,
@@ -40,7 +25,7 @@ static uint32_t *find_slot(const struct site_table *table, const struct snapshot
 	uint32_t i = (uint32_t)(table->per_process ? site_id__add(hash, site->pid) : hash);
 
 	for (;; i++) {
-		uint32_t *slot = &table->slots[i & table->mask];
+		uint32_t *slot = &table->by_id.slots[i & table->by_id.mask];
 		const struct snapshot_site *other;
 
 		if (!*slot)
@@ -178,9 +163,9 @@ static void sort_pids(struct snapshot_site *site)
 
 int snapshot__join_services(struct snapshot *snap, bool per_process)
 {
-	struct site_table table;
+	struct site_table table = {.per_process = per_process};
 	uint32_t kept = 0;
-	int err = site_table__init(&table, snap->site_cnt, per_process);
+	int err = slot_table__init(&table.by_id, snap->site_cnt);
 
 	if (err)
 		return err;
@@ -192,6 +177,6 @@ int snapshot__join_services(struct snapshot *snap, bool per_process)
 	snap->site_cnt = kept;
 	for (uint32_t i = 0; i < kept; i++)
 		sort_pids(&snap->sites[i]);
-	free(table.slots);
+	free(table.by_id.slots);
 	return err;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "target/cgroup_path.h"
+#include "target/clock.h"
 #include "target/runtime_state.h"
 #include "target/state_file.h"
 
@@ -53,14 +54,6 @@ struct containers {
 	uint64_t hashes[MAX_KEPT]; /* of their keys */
 	uint32_t next_kept;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
-}
 
 /* ---- what the kernel says ---- */
 
@@ -232,7 +225,7 @@ static int refresh_plain(struct containers *containers)
 	uint32_t cnt;
 	int err;
 
-	if (containers->plain_until_ns > now_ns())
+	if (containers->plain_until_ns > monotonic_ns())
 		return 0;
 	err = runtime_state__plain(&containers->tree, &list, &cnt);
 	if (err)
@@ -240,7 +233,7 @@ static int refresh_plain(struct containers *containers)
 	plain_containers__free(containers->plain, containers->plain_cnt);
 	containers->plain = list;
 	containers->plain_cnt = cnt;
-	containers->plain_until_ns = now_ns() + 1000000000ULL;
+	containers->plain_until_ns = monotonic_ns() + 1000000000ULL;
 	return 0;
 }
 
@@ -470,7 +463,7 @@ static const struct container *look_up(struct containers *containers, const stru
 	}
 	hash = hash_bytes(0xcbf29ce484222325ULL, key, len);
 	kept = find_kept(containers, hash, key);
-	if (kept && kept->until_ns > now_ns()) {
+	if (kept && kept->until_ns > monotonic_ns()) {
 		free(key);
 		return &kept->container;
 	}
@@ -485,7 +478,7 @@ static const struct container *look_up(struct containers *containers, const stru
 	free(kept->key);
 	*kept = (struct kept){
 		.key = key,
-		.until_ns = now_ns() + (known ? KEEP_S : KEEP_NAMELESS_S) * 1000000000ULL,
+		.until_ns = monotonic_ns() + (known ? KEEP_S : KEEP_NAMELESS_S) * 1000000000ULL,
 		.is_nameless = !known,
 		.container = container,
 	};
