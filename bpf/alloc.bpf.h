@@ -40,6 +40,20 @@ static __always_inline struct uf_process *current_process(void)
 	return process;
 }
 
+/* What a hit costs is known by its kind (user/agent/cost_meter.h). */
+static __always_inline void count_hit(__u64 cookie, bool is_foreign)
+{
+	if (is_foreign) {
+		stats_add(foreign_cnt, 1);
+		if (cookie & UF_COOKIE_STEPPED)
+			stats_add(foreign_stepped_cnt, 1);
+		return;
+	}
+	stats_add(event_cnt, 1);
+	if (cookie & UF_COOKIE_STEPPED)
+		stats_add(stepped_cnt, 1);
+}
+
 static __always_inline bool file_is_on(__u64 cookie)
 {
 	return *(volatile __u8 *)&file_on[UF_COOKIE_FILE(cookie)];
@@ -117,9 +131,9 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 	if (!file_is_on(cookie))
 		return false;
 	process = current_process();
+	count_hit(cookie, !process);
 	if (!process)
 		return false;
-	stats_add(event_cnt, 1);
 	thread = thread_state_get(true);
 	if (!thread) {
 		loss_add(THREAD_STATE, 1);
@@ -233,6 +247,12 @@ static __noinline int alloc_return(struct pt_regs *ctx, bool at_ret)
 	struct uf_block block = {};
 	__u64 result, pc, sp;
 
+	if (at_ret)
+		stats_add(ret_cnt, 1);
+	else if (thread)
+		stats_add(return_cnt, 1);
+	else
+		stats_add(foreign_return_cnt, 1);
 	if (!thread || !thread->depth)
 		return 0;
 	call = returning_call(ctx, thread, at_ret, &pc, &sp);
@@ -320,9 +340,9 @@ static __always_inline bool free_enter(struct pt_regs *ctx)
 	if (!key.address || !file_is_on(cookie))
 		return false;
 	process = current_process();
+	count_hit(cookie, !process);
 	if (!process)
 		return false;
-	stats_add(event_cnt, 1);
 	thread = thread_state_get(cfg_mmap || cookie & UF_COOKIE_MAY_FORWARD);
 	if (thread && thread->depth)
 		nested = thread_call_is_nested(thread, ctx, &replaced);
@@ -345,6 +365,10 @@ static __always_inline void free_return(struct pt_regs *ctx)
 {
 	struct thread_state *thread = thread_state_get(false);
 
+	if (thread)
+		stats_add(return_cnt, 1);
+	else
+		stats_add(foreign_return_cnt, 1);
 	if (thread)
 		thread_leave_free(thread, PT_REGS_SP(ctx));
 }

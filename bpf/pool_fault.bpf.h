@@ -71,7 +71,7 @@ int BPF_PROG(pool_fault, unsigned long address, struct pt_regs *regs, unsigned l
 		loss_add(THREAD_STATE, 1);
 		return 0;
 	}
-	stats_add(event_cnt, 1);
+	stats_add(call_cnt, 1);
 	count_last_fault(thread, image);
 	thread->is_interrupted = 1;
 	if (site_here(regs, thread, image, UF_SITE_PYMALLOC, &block.site)) {

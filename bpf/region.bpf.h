@@ -168,7 +168,7 @@ static __noinline int mmap_return(struct pt_regs *regs, __u64 result)
 
 	if (!process)
 		return 0;
-	stats_add(event_cnt, 1);
+	stats_add(call_cnt, 1);
 	image = process->image;
 	counts = flags & MAP_ANONYMOUS && is_counted(regs, bytes);
 	if (is_error(result)) {
@@ -193,7 +193,7 @@ static __noinline int munmap_enter(struct pt_regs *regs)
 
 	if (!process)
 		return 0;
-	stats_add(event_cnt, 1);
+	stats_add(call_cnt, 1);
 	region_tell(process->image, UF_REGION_TAKEN, PT_REGS_PARM1_SYSCALL(regs),
 		    page_up(PT_REGS_PARM2_SYSCALL(regs)));
 	return 0;
@@ -218,7 +218,7 @@ static __noinline int brk_enter(struct pt_regs *regs)
 
 	if (!process)
 		return 0;
-	stats_add(event_cnt, 1);
+	stats_add(call_cnt, 1);
 	thread = thread_state_get(true);
 	if (!thread) {
 		loss_add(THREAD_STATE, 1);
@@ -303,7 +303,7 @@ static __noinline int mremap_enter(struct pt_regs *regs)
 
 	if (!process)
 		return 0;
-	stats_add(event_cnt, 1);
+	stats_add(call_cnt, 1);
 	thread = thread_state_get(true);
 	if (!thread) {
 		loss_add(THREAD_STATE, 1);

@@ -40,7 +40,8 @@ enum uf_func {
 #define UF_COOKIE_HEAP_FIRST  (1u << 5) /* a heap comes before the arguments */
 #define UF_COOKIE_MAY_THROW   (1u << 6) /* operator new: its returns are probed one by one */
 #define UF_COOKIE_MAY_FORWARD (1u << 7) /* this free often calls another that is probed */
-#define UF_COOKIE_FILE_SHIFT  8
+#define UF_COOKIE_STEPPED     (1u << 16) /* the kernel single-steps the instruction: it costs more */
+#define UF_COOKIE_FILE_SHIFT  8 /* 8 bits */
 #define UF_COOKIE(func, flags, file_slot)                                                          \
 	((__u64)(func) | (__u64)(flags) | ((__u64)(file_slot) << UF_COOKIE_FILE_SHIFT))
 #define UF_COOKIE_FUNC(cookie) ((__u32)(cookie) & (UF_COOKIE_HEAP_FIRST - 1))
@@ -314,11 +315,18 @@ struct uf_pool_header {
 
 /* Counters of the whole trace, one of these per CPU, added up by user space. */
 struct uf_stats {
-	__u64 event_cnt;        /* probe hits in targets, nested and uncounted ones included */
+	__u64 event_cnt;        /* probe hits in targets, nested and uncounted ones included; not returns */
+	__u64 call_cnt;         /* likewise, of system calls and page faults, which trap nowhere */
+	__u64 foreign_cnt;      /* hits in processes that are no targets */
+	__u64 stepped_cnt;      /* of event_cnt, on an instruction that is single-stepped */
+	__u64 foreign_stepped_cnt; /* of foreign_cnt, likewise */
+	__u64 return_cnt;       /* hits of return probes in targets */
+	__u64 foreign_return_cnt; /* and in other processes */
+	__u64 ret_cnt;          /* hits on a ret, which is single-stepped */
 	__u64 unknown_free_cnt; /* frees of blocks that were never seen: older than the trace */
 	__u64 failed_alloc_cnt; /* allocations that returned NULL or an error */
 	__u64 loss_cnt[UF_LOSS_CNT];
-	__u64 pad[8 - (3 + UF_LOSS_CNT) % 8];
+	__u64 pad[8 - (10 + UF_LOSS_CNT) % 8];
 };
 
 /* --kernel: what the kernel tells of its own memory. */
@@ -419,6 +427,7 @@ struct uf_region_event {
 };
 
 _Static_assert(UF_FUNC_CNT <= UF_COOKIE_HEAP_FIRST, "functions fit into a cookie");
+_Static_assert(UF_MAX_FILES << UF_COOKIE_FILE_SHIFT <= UF_COOKIE_STEPPED, "and so do files");
 _Static_assert(sizeof(struct uf_block_key) == 16, "padding would be part of the key");
 _Static_assert(sizeof(struct uf_block) == 24, "live table value");
 _Static_assert(sizeof(struct uf_site_key) == 16, "padding would be part of the key");

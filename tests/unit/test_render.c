@@ -128,7 +128,12 @@ static struct snapshot *full_snapshot(void)
 	snap->is_last = true;
 	snap->cost.bpf_ns = 1234567890;
 	snap->cost.has_bpf_ns = true;
+	snap->cost.trap_ns = 2500000000;
+	snap->cost.has_trap_ns = true;
 	snap->cost.cpu_share = 0.0345;
+	snap->cost.foreign_event_count = 77;
+	snap->cost.foreign_cpu_share = 0.0021;
+	snap->cost.tool_cpu_share = 0.0112;
 	snap->unknown_free_count = 12;
 	snap->failed_alloc_count = 1;
 	snapshot__add_loss(snap, "live_table_full", "blocks not recorded: the live table was full",
@@ -151,8 +156,10 @@ START_TEST(text_report_is_as_written_here)
 		"      note: static binary: nothing is traced\n"
 		"live       1.1 MiB in 1,000 blocks at 4 sites\n"
 		"allocated  2.2 MiB in 1,997 blocks since the start, freed 1.1 MiB in 997 blocks\n"
-		"events     3,027, 1.2s in BPF, 3.5% of one CPU; 12 frees of older blocks; "
+		"events     3,027; 12 frees of older blocks; "
 		"1 failed allocation\n"
+		"cost       3.5% of one CPU (0.2% in processes that are not traced); in all 2.5s of traps "
+		"and 1.2s in BPF; unfreed itself 1.1%\n"
 		"LOST: 54,321 blocks not recorded: the live table was full (live_table_full)\n"
 		"\n"
 		" 1. 1.1 MiB in 997 blocks (100.0%)  pid 4242 leaky\n"
@@ -815,10 +822,14 @@ START_TEST(json_has_the_losses_and_the_cost)
 	check_uint(report, "probe_files", 2);
 	CHECK_FIELD_CNT(field(report, "losses"), 1);
 	check_uint(field(report, "losses"), "live_table_full", 54321);
-	CHECK_FIELD_CNT(field(report, "cost"), 3);
+	CHECK_FIELD_CNT(field(report, "cost"), 7);
 	check_uint(field(report, "cost"), "events", 3027);
 	check_uint(field(report, "cost"), "bpf_ns", 1234567890);
 	check_real(field(report, "cost"), "cpu_share", 0.0345);
+	check_uint(field(report, "cost"), "trap_ns", 2500000000);
+	check_uint(field(report, "cost"), "other_events", 77);
+	check_real(field(report, "cost"), "other_cpu_share", 0.0021);
+	check_real(field(report, "cost"), "tool_cpu_share", 0.0112);
 	json_object_put(report);
 	snapshot__free(snap);
 }
@@ -939,6 +950,9 @@ START_TEST(json_of_an_empty_snapshot_has_every_field_and_null_for_unknown)
 	CHECK_FIELD_CNT(field(report, "losses"), 0);
 	CHECK_NULL(field(report, "cost"), "bpf_ns");
 	CHECK_NULL(field(report, "cost"), "cpu_share");
+	CHECK_NULL(field(report, "cost"), "trap_ns");
+	CHECK_NULL(field(report, "cost"), "other_cpu_share");
+	CHECK_NULL(field(report, "cost"), "tool_cpu_share");
 	json_object_put(report);
 	snapshot__free(snap);
 }

@@ -15,6 +15,7 @@
 
 #include "agent/cohorts.h"
 #include "agent/collector.h"
+#include "agent/cost_meter.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/long_work.h"
@@ -33,6 +34,7 @@
 #include "target/container.h"
 #include "target/proc_info.h"
 
+#define FIRST_COST_NS    1    /* at once: a trace may be short */
 #define MAX_LINE_COLUMNS 1000 /* of a message; longer is cut */
 
 void agent__say(const struct agent *agent, int min_verbosity, const char *format, ...)
@@ -247,9 +249,10 @@ static bool make_parts(struct agent *agent)
 	agent->collector = collector__new(&collector_opts, agent->tracer, agent->tracees,
 					  agent->cohorts, agent->gc_watch, agent->pools,
 					  &agent->names, agent->kernel_names);
-	if (!agent->collector)
+	agent->cost = cost_meter__new(agent->tracer, !opts->kernel, monotonic_ns());
+	if (!agent->collector || !agent->cost)
 		agent__say(agent, -1, "out of memory");
-	return agent->collector;
+	return agent->collector && agent->cost;
 }
 
 /*
@@ -461,6 +464,8 @@ static bool start_clocks(struct agent *agent)
 		err = add_timer(agent, FD_REPORT, agent->opts->interval_ns, true);
 	if (!err)
 		err = add_timer(agent, FD_EPOCH, cohorts__epoch_ns(agent->cohorts), true);
+	if (!err)
+		err = add_timer(agent, FD_COST, FIRST_COST_NS, false);
 	if (!err && agent->opts->duration_ns)
 		err = add_timer(agent, FD_END, agent->opts->duration_ns, false);
 	if (err)
@@ -542,6 +547,7 @@ void agent__free(struct agent *agent)
 			close(agent->fds[i]);
 	if (agent->epoll_fd >= 0)
 		close(agent->epoll_fd);
+	cost_meter__free(agent->cost);
 	collector__free(agent->collector);
 	kernel_names__free(agent->kernel_names);
 	cohorts__free(agent->cohorts);

@@ -410,7 +410,7 @@ static int add_losses(const struct collector *collector, struct snapshot *snap)
 		err = snapshot__add_loss(snap, losses[i].name, losses[i].meaning, stats.loss_cnt[i]);
 	if (err)
 		return err;
-	snap->cost.event_count = stats.event_cnt;
+	snap->cost.event_count = stats.event_cnt + stats.call_cnt;
 	snap->unknown_free_count = stats.unknown_free_cnt;
 	snap->failed_alloc_count = stats.failed_alloc_cnt;
 	if (collector->kernel)
@@ -511,7 +511,6 @@ struct snapshot *collector__take(struct collector *collector, bool is_last)
 	snap->older_s = collector->opts.older_ns / 1e9;
 	snap->is_last = is_last;
 	snap->wants_all = collector->opts.wants_all;
-	snap->cost.cpu_share = NAN;
 	snap->probe_cnt = tracer__probe_cnt(collector->tracer);
 	snap->probe_file_cnt = tracer__file_cnt(collector->tracer);
 	snap->is_kernel = collector->kernel;

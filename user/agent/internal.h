@@ -17,7 +17,7 @@
 
 struct uf_event;
 
-enum agent_fd { FD_SIGNAL, FD_REPORT, FD_EPOCH, FD_END, FD_EVENTS, FD_MAPPINGS, FD_CNT };
+enum agent_fd { FD_SIGNAL, FD_REPORT, FD_EPOCH, FD_COST, FD_END, FD_EVENTS, FD_MAPPINGS, FD_CNT };
 
 /* A file with probes, as open() shows it: one inode is never probed twice. */
 struct probed_inode {
@@ -47,6 +47,7 @@ struct agent {
 	struct tracees *tracees;
 	struct cohorts *cohorts;
 	struct collector *collector;
+	struct cost_meter *cost;
 	struct probed_inode *inodes;
 	uint32_t inode_cnt;
 	uint32_t used_mark;       /* of the last look at what is mapped */

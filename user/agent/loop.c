@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "agent/agent.h"
 #include "agent/cohorts.h"
 #include "agent/collector.h"
+#include "agent/cost_meter.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/kernel_memory.h"
@@ -421,6 +423,7 @@ static void report(struct agent *agent, bool is_last)
 		handle_kept_events(agent);
 		return;
 	}
+	cost_meter__report(agent->cost, monotonic_ns(), &snap->cost);
 	err = agent->opts->format->render(snap, agent->out);
 	snapshot__free(snap);
 	if (err) {
@@ -482,6 +485,17 @@ static void begin_epoch(struct agent *agent)
 	gc_watch__tick(agent->gc_watch, agent->tracees, now_ns);
 }
 
+static void measure_cost(struct agent *agent)
+{
+	uint64_t next_ns;
+	struct itimerspec spec = {0};
+
+	read_timer(agent->fds[FD_COST]);
+	next_ns = cost_meter__tick(agent->cost, monotonic_ns());
+	spec.it_value = (struct timespec){next_ns / 1000000000, next_ns % 1000000000};
+	timerfd_settime(agent->fds[FD_COST], TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
 static void handle_fd(struct agent *agent, enum agent_fd which)
 {
 	switch (which) {
@@ -493,6 +507,9 @@ static void handle_fd(struct agent *agent, enum agent_fd which)
 		break;
 	case FD_EPOCH:
 		begin_epoch(agent);
+		break;
+	case FD_COST:
+		measure_cost(agent);
 		break;
 	case FD_END:
 		agent->is_over = true;

@@ -318,7 +318,9 @@ static int place_list__init(struct place_list *list, const struct probe_points *
 		if (kind_of(point) != kind)
 			continue;
 		list->offsets[list->cnt] = point->probe_offset;
-		list->cookies[list->cnt++] = UF_COOKIE(point->func, point->flags, slot);
+		list->cookies[list->cnt++] = UF_COOKIE(
+			point->func,
+			point->flags | (point->placement.emulated ? 0 : UF_COOKIE_STEPPED), slot);
 	}
 	return 0;
 }
@@ -577,6 +579,11 @@ const char *tracer__mode(const struct tracer *tracer)
 	return names[tracer->mode];
 }
 
+enum attach_mode tracer__attach_mode(const struct tracer *tracer)
+{
+	return tracer->mode;
+}
+
 uint32_t tracer__probe_cnt(const struct tracer *tracer)
 {
 	return tracer->probe_cnt;
@@ -725,4 +732,32 @@ int tracer__stats(const struct tracer *tracer, struct uf_stats *out)
 			sums[i] += counters[i];
 	}
 	return 0;
+}
+
+static void add_runs(const struct unfreed_bpf *skel, struct tracer_runs *out)
+{
+	struct bpf_program *program;
+
+	if (!skel)
+		return;
+	bpf_object__for_each_program(program, skel->obj) {
+		struct bpf_prog_info info = {0};
+		uint32_t size = sizeof(info);
+		int fd = bpf_program__fd(program);
+
+		if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size))
+			continue;
+		out->ns += info.run_time_ns;
+		out->cnt += info.run_cnt;
+	}
+}
+
+void tracer__read_runs(const struct tracer *tracer, struct tracer_runs *out)
+{
+	*out = (struct tracer_runs){0};
+	add_runs(tracer->skel, out);
+	add_runs(tracer->throw_skel, out);
+	add_runs(tracer->pool_skel, out);
+	add_runs(tracer->fault_skel, out);
+	add_runs(tracer->region_skel, out);
 }

@@ -61,6 +61,7 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 void tracer__detach_file(struct tracer *tracer, uint32_t slot);
 /* How the probes are placed: "uprobe session", "uprobe multi", "perf uprobe". */
 const char *tracer__mode(const struct tracer *tracer);
+enum attach_mode tracer__attach_mode(const struct tracer *tracer);
 /* Functions probed and files that they are in. */
 uint32_t tracer__probe_cnt(const struct tracer *tracer);
 uint32_t tracer__file_cnt(const struct tracer *tracer);
@@ -190,6 +191,12 @@ int tracer__list_mappings(struct tracer *tracer, pid_t pid, tracer_mapping_fn fn
 
 /* Sums over the CPUs. 0 or -errno. */
 int tracer__stats(const struct tracer *tracer, struct uf_stats *out);
+
+/* Runs of all our programs that the kernel has timed: while somebody has its statistics on. */
+struct tracer_runs {
+	uint64_t ns, cnt;
+};
+void tracer__read_runs(const struct tracer *tracer, struct tracer_runs *out);
 
 /*
  * Frees what dead images hold in the kernel: blocks, sites, stacks. Images with living

@@ -253,6 +253,10 @@ static void put_coverage(struct json *json, const struct snapshot *snap)
 	put_uint(json, "events", snap->cost.event_count);
 	put_uint_or_null(json, "bpf_ns", snap->cost.bpf_ns, snap->cost.has_bpf_ns);
 	put_real(json, "cpu_share", snap->cost.cpu_share, 6);
+	put_uint_or_null(json, "trap_ns", snap->cost.trap_ns, snap->cost.has_trap_ns);
+	put_uint(json, "other_events", snap->cost.foreign_event_count);
+	put_real(json, "other_cpu_share", snap->cost.foreign_cpu_share, 6);
+	put_real(json, "tool_cpu_share", snap->cost.tool_cpu_share, 6);
 	end(json, '}');
 }
 

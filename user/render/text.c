@@ -14,6 +14,7 @@
  *	           of these 1.0 MiB in 5 regions mapped by the program at 1 site
  *	allocated  2.4 MiB in 2,018 blocks since the start, freed 1.2 MiB in 1,009 blocks
  *	events     3,027; 12 frees of older blocks
+ *	cost       0.3% of one CPU; in all 4.0ms of traps and 2.9ms in BPF; unfreed itself 0.1%
  *
  *	 1. 1.1 MiB in 997 blocks (93.1%)  pid 4242 leaky
  *	    oldest 34.0s, growth +33.1 KiB/s; 997 allocated, 0 freed
@@ -85,16 +86,33 @@ static void put_events(FILE *out, const struct snapshot *snap)
 	const struct snapshot_cost *cost = &snap->cost;
 
 	fprintf(out, "events     %s", COUNT(cost->event_count));
-	if (cost->has_bpf_ns)
-		fprintf(out, ", %s in BPF", DURATION((double)cost->bpf_ns / 1e9));
-	if (!isnan(cost->cpu_share))
-		fprintf(out, ", %.1f%% of one CPU", 100 * cost->cpu_share);
 	if (snap->unknown_free_count)
 		fprintf(out, "; %s free%s of older blocks", COUNT(snap->unknown_free_count),
 			plural(snap->unknown_free_count));
 	if (snap->failed_alloc_count)
 		fprintf(out, "; %s failed allocation%s", COUNT(snap->failed_alloc_count),
 			plural(snap->failed_alloc_count));
+	putc('\n', out);
+}
+
+/* What tracing takes from others, and ourselves. */
+static void put_cost(FILE *out, const struct snapshot *snap)
+{
+	const struct snapshot_cost *cost = &snap->cost;
+
+	if (isnan(cost->cpu_share))
+		return;
+	fprintf(out, "cost       %.1f%% of one CPU", 100 * cost->cpu_share);
+	if (cost->foreign_cpu_share >= 0.0005)
+		fprintf(out, " (%.1f%% in processes that are not traced)",
+			100 * cost->foreign_cpu_share);
+	if (cost->has_trap_ns && cost->trap_ns)
+		fprintf(out, "; in all %s of traps", DURATION((double)cost->trap_ns / 1e9));
+	if (cost->has_bpf_ns && cost->bpf_ns)
+		fprintf(out, "%s %s in BPF", cost->trap_ns ? " and" : "; in all",
+			DURATION((double)cost->bpf_ns / 1e9));
+	if (!isnan(cost->tool_cpu_share))
+		fprintf(out, "; unfreed itself %.1f%%", 100 * cost->tool_cpu_share);
 	putc('\n', out);
 }
 
@@ -114,6 +132,7 @@ static void put_totals(FILE *out, const struct snapshot *snap)
 	put_units(out, totals->free_bytes, totals->free_count, SITE_MALLOC);
 	putc('\n', out);
 	put_events(out, snap);
+	put_cost(out, snap);
 }
 
 static void put_losses(FILE *out, const struct snapshot *snap)

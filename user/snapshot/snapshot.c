@@ -28,7 +28,7 @@ struct snapshot *snapshot__new(void)
 	if (!snap)
 		return NULL;
 	memset(snap, 0, sizeof(*snap));
-	snap->cost.cpu_share = NAN;
+	snap->cost.cpu_share = snap->cost.foreign_cpu_share = snap->cost.tool_cpu_share = NAN;
 	snap->arena = arena__new();
 	if (!snap->arena) {
 		snapshot__free(snap);

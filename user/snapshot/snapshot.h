@@ -154,9 +154,14 @@ struct snapshot_group {
 
 struct snapshot_cost {
 	uint64_t event_count; /* probe hits */
-	uint64_t bpf_ns;      /* run time of the BPF programs, if has_bpf_ns */
-	bool has_bpf_ns;
-	double cpu_share;     /* of one CPU since the last report; NaN: unknown */
+	uint64_t foreign_event_count; /* and in processes that are no targets */
+	uint64_t trap_ns;     /* CPU time of the traps, and run time of the BPF programs: estimates, */
+	uint64_t bpf_ns;      /* since the trace began; if has_trap_ns, has_bpf_ns */
+	bool has_trap_ns, has_bpf_ns;
+	/* Of one CPU, since the last report; NaN: unknown. */
+	double cpu_share;         /* traps and BPF programs */
+	double foreign_cpu_share; /* the part of it that processes have that are no targets */
+	double tool_cpu_share;    /* our own process, beside these */
 };
 
 struct snapshot {
