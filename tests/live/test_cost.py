@@ -19,6 +19,8 @@ class Cost(harness.LiveTest):
             with self.attached_by(mode) as args:
                 report = self.trace(self.victim("sites"), "DONE leaks", args=args)
                 self.check_known(report["cost"])
+                if mode == "multi":
+                    continue  # the kernel's filter is not relied on
                 self.assertEqual(report["cost"]["other_events"], 0)
                 self.assertEqual(report["cost"]["other_cpu_share"], 0)
 
