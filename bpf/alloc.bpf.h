@@ -141,6 +141,33 @@ static __always_inline bool call_is_skipped(const struct uf_process *process,
 	return !call_takes_old(call) || !live_knows(process, &key, &call->old);
 }
 
+/*
+ * Calls that the thread was in when the probes were taken out have returned unseen. What they were
+ * to resize is most likely gone.
+ */
+__noinline int leave_past_window(struct thread_state *thread)
+{
+	struct uf_block old;
+
+	if (!thread)
+		return 0;
+	for (__u32 i = 0; i < MAX_PENDING_CALLS; i++) {
+		struct pending_call *call = thread_call(thread, i);
+
+		if (i >= thread->depth || call->is_unwanted)
+			continue;
+		loss_add(CALL_PAUSED, 1);
+		if (!call->has_old)
+			continue;
+		old = call->old;
+		site_remove_block(&old);
+	}
+	thread->window = *(volatile __u32 *)&window;
+	thread->depth = 0;
+	thread->level = 0;
+	return 0;
+}
+
 /* True if the return must be seen. (A call: entry and return share no stack of a session.) */
 static __noinline bool alloc_enter(struct pt_regs *ctx)
 {
@@ -170,6 +197,8 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 		loss_add(THREAD_STATE, 1);
 		return false;
 	}
+	if (!window_is_same(thread))
+		leave_past_window(thread);
 	thread->forwarded = 0;
 	if (thread->depth && thread_call_is_nested(thread, ctx, &replaced))
 		return false;
@@ -278,7 +307,7 @@ static __noinline int alloc_return(struct pt_regs *ctx, bool at_ret)
 		stats_add(return_cnt, 1);
 	else
 		stats_add(foreign_return_cnt, 1);
-	if (!thread || !thread->depth)
+	if (!thread || !thread->depth || !window_is_same(thread))
 		return 0;
 	call = returning_call(ctx, thread, at_ret, &pc, &sp);
 	if (!call || call->is_unwanted)

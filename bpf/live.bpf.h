@@ -199,7 +199,8 @@ __noinline int live_add(struct uf_block_key *at, struct uf_block *new)
 				/* The allocator handed it out again, so it was freed unseen. */
 				block.inherited_address = gone.inherited_address;
 				site_remove_block(&gone);
-				loss_add(MISSED_FREE, 1);
+				if (!is_from_past_window(&gone))
+					loss_add(MISSED_FREE, 1);
 			}
 		}
 		err = bpf_map_update_elem(&live, &key, &block, BPF_ANY);

@@ -21,6 +21,7 @@ const volatile bool cfg_inherit = true;
 
 const volatile __u32 cfg_stack_mode = UF_STACK_AUTO;
 const volatile bool cfg_sampled = false; /* not every allocation is recorded */
+const volatile bool cfg_pauses = false; /* the probes are taken out at times: --max-cost */
 const volatile bool cfg_mmap = false; /* regions that the program maps itself count */
 
 /* ---- shared with user space through mmap ---- */
@@ -33,6 +34,10 @@ __u8 file_on[UF_MAX_FILES];
  * block keeps the weight that it was drawn with.
  */
 __u64 sample_interval_bytes;
+
+/* Times in which the probes are in are numbered; the first epoch of the present one. */
+__u32 window;
+__u32 window_epoch;
 
 /*
  * Birth epochs. User space advances current_epoch; epoch_cohort says which

@@ -172,6 +172,10 @@ static __always_inline void site_remove_block(const struct uf_block *block)
 	site = site_remove(block, block->size_bytes * block->weight, block->weight);
 	if (!site)
 		return;
+	if (is_from_past_window(block)) {
+		__sync_fetch_and_add(&site->late_bytes, block->size_bytes * block->weight);
+		__sync_fetch_and_add(&site->late_cnt, block->weight);
+	}
 	__sync_fetch_and_add(&site->sampled.free_cnt, 1);
 	__sync_fetch_and_add(&site->sampled.live_bytes, -block->size_bytes);
 	__sync_fetch_and_add(&site->sampled.bytes_variance, -bytes_variance(block));

@@ -83,6 +83,7 @@ struct thread_state {
 	__u64 free_sp;
 	/* What the system call that runs found at its entry (bpf/region.bpf.h). */
 	__u64 brk_before;
+	__u32 window; /* in which the thread was seen last, where there is more than one */
 	__u32 remaps_anonymous;
 	__u32 system_call; /* enum system_call_state */
 };

@@ -13,6 +13,7 @@
  *   thread      a thread's pending calls and scratch
  *   stack       walking and keeping stacks
  *   truth       (tests only) copies of what was walked
+ *   window      times without probes: --max-cost
  *   site        per-site counters
  *   live        live blocks, fork's heritage
  *   sample      which allocations are recorded, in a trace that samples
@@ -60,6 +61,7 @@
 #ifdef UNFREED_TRUTH
 #include "truth.bpf.h"
 #endif
+#include "window.bpf.h"
 #include "site.bpf.h"
 #include "live.bpf.h"
 #include "sample.bpf.h"

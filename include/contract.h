@@ -140,7 +140,9 @@ struct uf_site {
 	__u64 inherited_bytes; /* part of alloc_*: copied from the parent at fork */
 	__u64 inherited_cnt;
 	struct uf_sampled sampled;
-	__u64 pad2[2];
+	/* --max-cost: part of free_*, blocks that were seen freed in a later window (bpf/window.bpf.h). */
+	__u64 late_bytes;
+	__u64 late_cnt;
 	struct uf_cohort cohorts[UF_MAX_COHORTS];
 };
 
@@ -280,6 +282,8 @@ struct uf_mapping {
 	X(POOL_TABLE_FULL, "pool_table_full", "Python pools not recorded: the table of pools was full") \
 	X(POOL_UNSOUND, "pool_unsound",                                                            \
 	  "Python pools not recorded: what the interpreter returned is not a new pool as known")      \
+	X(CALL_PAUSED, "call_paused",                                                              \
+	  "blocks not recorded: the probes were paused before their allocator call returned")        \
 	X(REGION_EVENTS_FULL, "region_events_full",                                                \
 	  "calls of mmap, munmap, mremap or brk not recorded: the event buffer was full")            \
 	X(REGION_CALL_MISSED, "region_call_missed",                                                \

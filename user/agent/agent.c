@@ -21,6 +21,7 @@
 #include "agent/long_work.h"
 #include "agent/kernel_memory.h"
 #include "agent/kernel_names.h"
+#include "agent/pauses.h"
 #include "agent/pools.h"
 #include "agent/pythons.h"
 #include "agent/regions.h"
@@ -34,6 +35,7 @@
 #include "target/container.h"
 #include "target/proc_info.h"
 
+#define FIRST_BUDGET_NS  20000000
 #define FIRST_COST_NS    1    /* at once: a trace may be short */
 #define MAX_LINE_COLUMNS 1000 /* of a message; longer is cut */
 
@@ -141,6 +143,7 @@ static bool load_tracer(struct agent *agent)
 		.min_size_bytes = opts->min_size_bytes,
 		.max_size_bytes = opts->max_size_bytes,
 		.sample_bytes = opts->sample_bytes,
+		.pauses = opts->max_cost_ppm,
 		.max_blocks = opts->max_blocks,
 		.max_sites = opts->max_sites,
 		.follow = opts->follow,
@@ -224,6 +227,18 @@ static bool make_process_parts(struct agent *agent)
 	return true;
 }
 
+static struct pauses *make_pauses(struct agent *agent)
+{
+	const struct pauses_opts pauses_opts = {
+		.max_share = agent->opts->max_cost_ppm / 1e6,
+		.sample_bytes = agent->opts->sample_bytes,
+		.begin_epoch = agent__begin_epoch,
+		.arg = agent,
+	};
+
+	return pauses__new(&pauses_opts, agent->tracer, agent->cost, monotonic_ns());
+}
+
 static bool make_parts(struct agent *agent)
 {
 	const struct options *opts = agent->opts;
@@ -252,9 +267,12 @@ static bool make_parts(struct agent *agent)
 					  agent->cohorts, agent->gc_watch, agent->pools,
 					  &agent->names, agent->kernel_names);
 	agent->cost = cost_meter__new(agent->tracer, !opts->kernel, monotonic_ns());
-	if (!agent->collector || !agent->cost)
-		agent__say(agent, -1, "out of memory");
-	return agent->collector && agent->cost;
+	if (agent->cost && opts->max_cost_ppm)
+		agent->pauses = make_pauses(agent);
+	if (agent->collector && agent->cost && (agent->pauses || !opts->max_cost_ppm))
+		return true;
+	agent__say(agent, -1, "out of memory");
+	return false;
 }
 
 /*
@@ -468,6 +486,8 @@ static bool start_clocks(struct agent *agent)
 		err = add_timer(agent, FD_EPOCH, cohorts__epoch_ns(agent->cohorts), true);
 	if (!err)
 		err = add_timer(agent, FD_COST, FIRST_COST_NS, false);
+	if (!err && agent->pauses)
+		err = add_timer(agent, FD_BUDGET, FIRST_BUDGET_NS, false);
 	if (!err && agent->opts->duration_ns)
 		err = add_timer(agent, FD_END, agent->opts->duration_ns, false);
 	if (err)
@@ -549,6 +569,7 @@ void agent__free(struct agent *agent)
 			close(agent->fds[i]);
 	if (agent->epoll_fd >= 0)
 		close(agent->epoll_fd);
+	pauses__free(agent->pauses);
 	cost_meter__free(agent->cost);
 	collector__free(agent->collector);
 	kernel_names__free(agent->kernel_names);

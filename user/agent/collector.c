@@ -20,6 +20,7 @@
 #include "snapshot/groups.h"
 #include "snapshot/services.h"
 #include "snapshot/site_id.h"
+#include "snapshot/unseen.h"
 #include "target/clock.h"
 #include "target/container.h"
 #include "target/mapping_log.h"
@@ -42,6 +43,7 @@ struct collector {
 	const struct pools *pools;
 	const struct frame_names *names;
 	struct kernel_names *kernel; /* NULL: processes are traced */
+	double seen_share, on_share; /* 1: the probes were never paused */
 	uint64_t start_ns;
 	struct growth *growth;
 	struct place *places;
@@ -67,6 +69,7 @@ struct collector *collector__new(const struct collector_opts *opts, struct trace
 	collector->names = names;
 	collector->kernel = kernel;
 	collector->start_ns = monotonic_ns();
+	collector->seen_share = collector->on_share = 1;
 	collector->growth = growth__new(opts->per_process);
 	if (!collector->growth) {
 		collector__free(collector);
@@ -170,6 +173,43 @@ static int read_ages(const struct collector *collector, struct snapshot *snap,
 		site->live_count = old_count;
 	}
 	return 0;
+}
+
+/* Of live and each age's part: what cannot have been freed in a pause. */
+static void take_off_unseen(const struct collector *collector, const struct uf_site *from,
+			    struct snapshot_site *site)
+{
+	uint64_t late_bytes = __atomic_load_n(&from->late_bytes, __ATOMIC_RELAXED);
+	uint64_t late_count = __atomic_load_n(&from->late_cnt, __ATOMIC_RELAXED);
+	double seen = collector->seen_share;
+
+	for (uint32_t i = 0; i < site->age_cnt; i++) {
+		struct snapshot_age *age = &site->ages[i];
+
+		age->bytes = unseen__left(age->bytes, late_bytes, seen);
+		age->count = unseen__left(age->count, late_count, seen);
+	}
+	site->live_bytes = unseen__left(site->live_bytes, late_bytes, seen);
+	site->live_count = unseen__left(site->live_count, late_count, seen);
+	if (!site->live_bytes || !site->live_count)
+		site->live_bytes = site->live_count = 0;
+}
+
+/* How sure that is. unresolved_*: what was live before. */
+static void doubt(const struct collector *collector, const struct uf_site *from,
+		  struct snapshot_site *site, uint64_t unresolved_bytes, uint64_t unresolved_count)
+{
+	uint64_t samples = __atomic_load_n(&from->sampled.alloc_cnt, __ATOMIC_RELAXED);
+	double weight = samples ? (double)site->alloc_count / samples : 1;
+	double mean_bytes = unresolved_count ? (double)unresolved_bytes / unresolved_count : 0;
+	struct snapshot_sample *sample = &site->sample;
+
+	sample->unresolved_bytes = unresolved_bytes;
+	sample->unresolved_count = unresolved_count;
+	sample->late_count = __atomic_load_n(&from->late_cnt, __ATOMIC_RELAXED);
+	sample->doubt_count =
+		weight * unseen__doubt(sample->late_count / weight, collector->seen_share);
+	sample->doubt_bytes = sample->doubt_count * mean_bytes;
 }
 
 /* Where a stack's place is kept; NULL: no memory for that, which costs time only. */
@@ -320,9 +360,18 @@ static int add_site(struct collector *collector, struct snapshot *snap, struct s
 		site->foreign_bytes = look->pools[index].foreign_bytes;
 	}
 	err = read_ages(collector, snap, from, site, look->ages, look->age_cnt);
-	if (!err && collector->opts.sample_bytes && site->kind == SITE_MALLOC)
+	if (err || !collector->opts.sample_bytes || site->kind != SITE_MALLOC)
+		return err;
+	if (collector->seen_share < 1) {
+		uint64_t bytes = site->live_bytes, count = site->live_count;
+
+		take_off_unseen(collector, from, site);
 		read_sample(from, site);
-	return err;
+		doubt(collector, from, site, bytes, count);
+	} else {
+		read_sample(from, site);
+	}
+	return 0;
 }
 
 static int add_sites(struct collector *collector, struct snapshot *snap, uint64_t now)
@@ -538,6 +587,22 @@ static int resolve_sites(struct collector *collector, struct snapshot *snap)
 	return 0;
 }
 
+void collector__set_shares(struct collector *collector, double seen_share, double on_share)
+{
+	collector->seen_share = seen_share;
+	collector->on_share = on_share;
+}
+
+/* Only what was allocated in the windows has grown. */
+static void scale_growth(const struct collector *collector, struct snapshot *snap)
+{
+	for (uint32_t i = 0; i < snap->site_cnt; i++)
+		if (snap->sites[i].kind == SITE_MALLOC)
+			snap->sites[i].growth_bytes_per_s /= collector->on_share;
+	for (uint32_t i = 0; i < snap->group_cnt; i++)
+		snap->groups[i].growth_bytes_per_s /= collector->on_share;
+}
+
 struct snapshot *collector__take(struct collector *collector, bool is_last)
 {
 	struct snapshot *snap = snapshot__new();
@@ -570,6 +635,7 @@ struct snapshot *collector__take(struct collector *collector, bool is_last)
 	snapshot__sum(snap);
 	add_retired(collector, snap);
 	err = growth__update(collector->growth, snap, now);
+	scale_growth(collector, snap);
 	if (!err)
 		err = snapshot__order_groups(snap, collector->opts.sort);
 	if (err)

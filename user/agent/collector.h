@@ -45,6 +45,12 @@ void collector__free(struct collector *collector);
 /* A site of the kernel's with nothing live is about to go: its totals stay. */
 void collector__retire_kernel(struct collector *collector, const struct uf_site *site);
 
+/*
+ * Of all frees at least this share is seen (snapshot/unseen.h), and the probes are in for that share
+ * of the time; both 1 at first.
+ */
+void collector__set_shares(struct collector *collector, double seen_share, double on_share);
+
 /* A snapshot of now, the caller's; NULL with errno. */
 struct snapshot *collector__take(struct collector *collector, bool is_last);
 

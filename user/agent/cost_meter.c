@@ -97,11 +97,11 @@ static const struct trap_costs *trap_costs_of(const struct cost_meter *meter)
 	return meter->traps ? trap_meter__get(meter->traps) : NULL;
 }
 
-static void begin_timing(struct cost_meter *meter)
+void cost_meter__time_now(struct cost_meter *meter)
 {
 	struct uf_stats stats;
 
-	if (tracer__stats(meter->tracer, &stats))
+	if (meter->stats_fd >= 0 || tracer__stats(meter->tracer, &stats))
 		return;
 	meter->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
 	if (meter->stats_fd < 0)
@@ -160,7 +160,7 @@ uint64_t cost_meter__tick(struct cost_meter *meter, uint64_t now_ns)
 		end_timing(meter);
 		return now_ns + PERIOD_NS - TIMED_NS;
 	}
-	begin_timing(meter);
+	cost_meter__time_now(meter);
 	return now_ns + TIMED_NS;
 }
 

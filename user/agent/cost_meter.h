@@ -31,6 +31,9 @@ void cost_meter__free(struct cost_meter *meter);
 /* Begins or ends a time in which the programs' runs are timed. When to call it next, in ns. */
 uint64_t cost_meter__tick(struct cost_meter *meter, uint64_t now_ns);
 
+/* Begins one now, if there is none; the next call of cost_meter__tick ends it. */
+void cost_meter__time_now(struct cost_meter *meter);
+
 /* Fills in what is known; shares are of the time since the last call. */
 void cost_meter__report(struct cost_meter *meter, uint64_t now_ns, struct snapshot_cost *out);
 

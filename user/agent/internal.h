@@ -17,7 +17,7 @@
 
 struct uf_event;
 
-enum agent_fd { FD_SIGNAL, FD_REPORT, FD_EPOCH, FD_COST, FD_END, FD_EVENTS, FD_MAPPINGS, FD_CNT };
+enum agent_fd { FD_SIGNAL, FD_REPORT, FD_EPOCH, FD_COST, FD_BUDGET, FD_END, FD_EVENTS, FD_MAPPINGS, FD_CNT };
 
 /* A file with probes, as open() shows it: one inode is never probed twice. */
 struct probed_inode {
@@ -49,6 +49,7 @@ struct agent {
 	struct cohorts *cohorts;
 	struct collector *collector;
 	struct cost_meter *cost;
+	struct pauses *pauses;    /* NULL without --max-cost */
 	struct probed_inode *inodes;
 	uint32_t inode_cnt;
 	uint32_t used_mark;       /* of the last look at what is mapped */
@@ -75,6 +76,8 @@ struct agent {
 	int error;                /* -errno of a report that could not be written */
 };
 
+/* Begins an epoch (agent/cohorts.h). arg: the agent. */
+void agent__begin_epoch(void *arg);
 /* One line on stderr: "unfreed: ...". */
 void agent__say(const struct agent *agent, int min_verbosity, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -17,6 +17,7 @@
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/kernel_memory.h"
+#include "agent/pauses.h"
 #include "agent/pools.h"
 #include "agent/pythons.h"
 #include "agent/regions.h"
@@ -403,6 +404,16 @@ static void look_at_processes(struct agent *agent)
 	gc_watch__poll(agent->gc_watch, agent->tracees);
 }
 
+static void tell_shares(struct agent *agent)
+{
+	struct snapshot_cost cost = {0};
+	uint64_t now_ns = monotonic_ns();
+
+	pauses__report(agent->pauses, now_ns, &cost);
+	collector__set_shares(agent->collector, pauses__seen_share(agent->pauses, now_ns),
+			      cost.on_share);
+}
+
 static void report(struct agent *agent, bool is_last)
 {
 	struct snapshot *snap;
@@ -412,6 +423,8 @@ static void report(struct agent *agent, bool is_last)
 	take_in(agent);
 	if (!agent->opts->kernel)
 		look_at_processes(agent);
+	if (agent->pauses)
+		tell_shares(agent);
 	snap = collector__take(agent->collector, is_last);
 	if (snap && add_losses(agent, snap)) {
 		snapshot__free(snap);
@@ -424,6 +437,8 @@ static void report(struct agent *agent, bool is_last)
 		return;
 	}
 	cost_meter__report(agent->cost, monotonic_ns(), &snap->cost);
+	if (agent->pauses)
+		pauses__report(agent->pauses, monotonic_ns(), &snap->cost);
 	err = agent->opts->format->render(snap, agent->out);
 	snapshot__free(snap);
 	if (err) {
@@ -470,6 +485,16 @@ static void handle_report_timer(struct agent *agent)
 		report(agent, false);
 }
 
+static void set_timer(int fd, uint64_t at_ns, uint64_t every_ns)
+{
+	const struct itimerspec spec = {
+		.it_value = {at_ns / 1000000000, at_ns % 1000000000},
+		.it_interval = {every_ns / 1000000000, every_ns % 1000000000},
+	};
+
+	timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
 static void begin_epoch(struct agent *agent)
 {
 	uint64_t now_ns;
@@ -487,13 +512,34 @@ static void begin_epoch(struct agent *agent)
 
 static void measure_cost(struct agent *agent)
 {
-	uint64_t next_ns;
-	struct itimerspec spec = {0};
-
 	read_timer(agent->fds[FD_COST]);
-	next_ns = cost_meter__tick(agent->cost, monotonic_ns());
-	spec.it_value = (struct timespec){next_ns / 1000000000, next_ns % 1000000000};
-	timerfd_settime(agent->fds[FD_COST], TFD_TIMER_ABSTIME, &spec, NULL);
+	set_timer(agent->fds[FD_COST], cost_meter__tick(agent->cost, monotonic_ns()), 0);
+}
+
+/* A full epoch follows: of two in a row one must not be short (agent/cohorts.c). */
+void agent__begin_epoch(void *arg)
+{
+	struct agent *agent = arg;
+	uint64_t epoch_ns = cohorts__epoch_ns(agent->cohorts);
+
+	begin_epoch(agent);
+	set_timer(agent->fds[FD_EPOCH], monotonic_ns() + epoch_ns, epoch_ns);
+}
+
+static void keep_to_budget(struct agent *agent)
+{
+	uint64_t next_ns = 0;
+	int err;
+
+	read_timer(agent->fds[FD_BUDGET]);
+	err = pauses__decide(agent->pauses, monotonic_ns(), &next_ns);
+	if (!err) {
+		set_timer(agent->fds[FD_BUDGET], next_ns, 0);
+		return;
+	}
+	agent__say(agent, -1, "cannot put the probes in again: %s", strerror(-err));
+	agent->error = err;
+	agent->is_over = true;
 }
 
 static void handle_fd(struct agent *agent, enum agent_fd which)
@@ -510,6 +556,9 @@ static void handle_fd(struct agent *agent, enum agent_fd which)
 		break;
 	case FD_COST:
 		measure_cost(agent);
+		break;
+	case FD_BUDGET:
+		keep_to_budget(agent);
 		break;
 	case FD_END:
 		agent->is_over = true;

@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -145,6 +146,7 @@ int tracer__open(struct tracer *tracer)
 	tracer->skel->rodata->cfg_stack_mode = opts->stack_mode;
 	tracer->skel->rodata->cfg_mmap = opts->mmap;
 	tracer->skel->rodata->cfg_sampled = opts->sample_bytes;
+	tracer->skel->rodata->cfg_pauses = opts->pauses;
 	tracer->skel->bss->sample_interval_bytes = opts->sample_bytes;
 	if (opts->huge_page_bytes)
 		tracer->skel->rodata->cfg_huge_page_bytes = opts->huge_page_bytes;
@@ -225,14 +227,34 @@ void tracer__detach(struct probed_file *file)
 	file->links = NULL;
 }
 
+static void place_list__release(struct place_list *list)
+{
+	free(list->offsets);
+	free(list->cookies);
+	*list = (struct place_list){0};
+}
+
+static void forget_places(struct probed_file *file)
+{
+	if (!file->keeps_places)
+		return;
+	file->keeps_places = false;
+	close(file->fd);
+	for (int kind = 0; kind < PLACE_KIND_CNT; kind++)
+		place_list__release(&file->lists[kind]);
+}
+
 void tracer__free(struct tracer *tracer)
 {
 	if (!tracer)
 		return;
 	if (tracer->skel && tracer->skel->bss)
 		memset(tracer->skel->bss->file_on, 0, sizeof(tracer->skel->bss->file_on));
-	for (uint32_t i = 0; i < UF_MAX_FILES; i++)
+	tracer__end_pause(tracer);
+	for (uint32_t i = 0; i < UF_MAX_FILES; i++) {
 		tracer__detach(&tracer->files[i]);
+		forget_places(&tracer->files[i]);
+	}
 	tracer__detach(&tracer->python);
 	for (uint32_t i = 0; i < tracer->new_pool_cnt; i++)
 		tracer__detach(&tracer->new_pool[i]);
@@ -280,21 +302,6 @@ int tracer__attach_process(struct tracer *tracer)
 	return 0;
 }
 
-/* The places of a file by what is attached there, in the order of attachment. */
-enum place_kind {
-	PLACES_FREE,
-	PLACES_ALLOC, /* entry and return */
-	PLACES_RET,   /* of functions that may throw */
-	PLACES_THROW, /* their entries */
-	PLACE_KIND_CNT,
-};
-
-/* Those of one kind, as the link wants them. */
-struct place_list {
-	uint64_t *offsets, *cookies;
-	uint32_t cnt;
-};
-
 static enum place_kind kind_of(const struct probe_point *point)
 {
 	if (point->func == UF_FREE)
@@ -325,12 +332,6 @@ static int place_list__init(struct place_list *list, const struct probe_points *
 			point->flags | (point->placement.emulated ? 0 : UF_COOKIE_STEPPED), slot);
 	}
 	return 0;
-}
-
-static void place_list__release(struct place_list *list)
-{
-	free(list->offsets);
-	free(list->cookies);
 }
 
 static int attach_program(struct tracer *tracer, struct probed_file *file,
@@ -434,8 +435,8 @@ static bool is_filtered(const struct tracer *tracer)
 	return !tracer->opts.every_process && tracer->mode != ATTACH_MULTI;
 }
 
-static int attach_lists(struct tracer *tracer, struct probed_file *file, int fd,
-			const struct place_list *lists)
+int tracer__attach_lists(struct tracer *tracer, struct probed_file *file, int fd,
+			 const struct place_list *lists)
 {
 	bool filtered = is_filtered(tracer);
 	char path[64];
@@ -461,6 +462,20 @@ static uint32_t free_slot(const struct tracer *tracer)
 	return slot;
 }
 
+/* For when the probes are taken out and put in again. 0 or -errno. */
+static int keep_places(struct probed_file *file, int fd, struct place_list *lists)
+{
+	file->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (file->fd < 0)
+		return -errno;
+	file->keeps_places = true;
+	for (int kind = 0; kind < PLACE_KIND_CNT; kind++) {
+		file->lists[kind] = lists[kind];
+		lists[kind] = (struct place_list){0};
+	}
+	return 0;
+}
+
 int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points)
 {
 	uint32_t slot = free_slot(tracer);
@@ -474,8 +489,10 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 		err = place_list__init(&lists[kind], points, kind, slot);
 	if (!err && lists[PLACES_THROW].cnt)
 		err = tracer__load_throw(tracer);
-	if (!err)
-		err = attach_lists(tracer, file, fd, lists);
+	if (!err && !tracer->pause)
+		err = tracer__attach_lists(tracer, file, fd, lists);
+	if (!err && tracer->opts.pauses)
+		err = keep_places(file, fd, lists);
 	if (err) {
 		tracer__detach(file);
 	} else {
@@ -498,6 +515,7 @@ void tracer__detach_file(struct tracer *tracer, uint32_t slot)
 		return;
 	__atomic_store_n(&tracer->skel->bss->file_on[slot], 0, __ATOMIC_RELEASE);
 	tracer__detach(file);
+	forget_places(file);
 	tracer->probe_cnt -= file->point_cnt;
 	tracer->file_cnt--;
 	file->point_cnt = 0;

@@ -25,6 +25,7 @@ struct probe_points;
 
 struct tracer_opts {
 	uint64_t min_size_bytes, max_size_bytes; /* of allocations that count */
+	bool pauses;          /* tracer__pause will be called */
 	uint64_t sample_bytes; /* between two samples, at first; 0: all are recorded */
 	uint32_t max_blocks;  /* size of the live table */
 	uint32_t max_sites;   /* size of the site and stack tables */
@@ -68,6 +69,19 @@ uint32_t tracer__probe_cnt(const struct tracer *tracer);
 uint32_t tracer__file_cnt(const struct tracer *tracer);
 /* Was any file ever probed? */
 bool tracer__has_probed(const struct tracer *tracer);
+
+/*
+ * Takes the allocator's probes out of all files, and returns before they are: that takes some ten
+ * milliseconds, waiting for all that may run them a good deal more. New files get none until they
+ * are put in again. 0 or -errno with the probes in.
+ */
+int tracer__pause(struct tracer *tracer);
+/* When they were out (CLOCK_MONOTONIC), 0: not yet, or they are in. */
+uint64_t tracer__paused_since(const struct tracer *tracer);
+/* Puts them in again: a new window, which begins with the present epoch. 0 or -errno. */
+int tracer__resume(struct tracer *tracer);
+/* From now on, in bytes on average. */
+void tracer__set_sample_bytes(struct tracer *tracer, uint64_t sample_bytes);
 
 /* A number for a process that is about to become a target, for tables that must be there before;
  * or -errno. */

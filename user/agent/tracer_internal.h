@@ -11,16 +11,35 @@
 
 /* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
  * tracer_programs.c (programs that few need), tracer_pools.c (Python's pools), tracer_regions.c (mapped
- * memory), tracer_kernel.c (the kernel's own memory) and tracer_reclaim.c (what the dead leave
+ * memory), tracer_pause.c (probes out and in again), tracer_kernel.c (the kernel's own memory) and tracer_reclaim.c (what the dead leave
  * behind). */
 
 #define REGION_PROGRAMS 6 /* of bpf/region.bpf.h */
+
+/* The places of a file by what is attached there, in the order of attachment. */
+enum place_kind {
+	PLACES_FREE,
+	PLACES_ALLOC, /* entry and return */
+	PLACES_RET,   /* of functions that may throw */
+	PLACES_THROW, /* their entries */
+	PLACE_KIND_CNT,
+};
+
+/* Those of one kind, as the link wants them. */
+struct place_list {
+	uint64_t *offsets, *cookies;
+	uint32_t cnt;
+};
 
 /* The probes of one file; the descriptors in the order of attachment. */
 struct probed_file {
 	int *links;
 	uint32_t link_cnt;
 	uint32_t point_cnt; /* 0: the slot is free */
+	/* Where probes are paused (tracer_pause.c): the file, and what goes where. */
+	bool keeps_places;
+	int fd;
+	struct place_list lists[PLACE_KIND_CNT];
 };
 
 struct tracer {
@@ -55,6 +74,7 @@ struct tracer {
 	struct uf_pool *pools;
 	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;    /* now */
+	struct pause *pause; /* NULL: the probes are in */
 	bool has_probed;
 	int cpu_cnt;
 	struct uf_stats *cpu_stats; /* scratch, one a CPU */
@@ -75,6 +95,11 @@ struct unfreed_bpf *tracer__open_again(void);
 int tracer__load_marked(struct tracer *tracer, struct unfreed_bpf *skel);
 /* Loads what functions that may throw need. 0 or -errno. */
 int tracer__load_throw(struct tracer *tracer);
+/* Puts in the probes of a file. 0 or -errno. */
+int tracer__attach_lists(struct tracer *tracer, struct probed_file *file, int fd,
+			 const struct place_list *lists);
+/* Waits for the probes to be out, if they are being taken out. They remain out. */
+void tracer__end_pause(struct tracer *tracer);
 /* Attaches to one place of an interpreter's file, in all targets. 0 or -errno. */
 int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 			 const struct bpf_program *prog, bool is_return, int fd, uint64_t offset);

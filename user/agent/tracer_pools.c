@@ -127,9 +127,14 @@ int tracer__attach_pool_watch(struct tracer *tracer, int fd, const uint64_t *off
 	};
 	int err = places.cookies ? tracer__load_pools(tracer) : -ENOMEM;
 
+	/* It stands at malloc(), and would stay there in a pause. */
+	if (tracer->opts.pauses)
+		goto free_cookies;
+
 	if (!err)
 		err = tracer__attach_in_file(tracer, &tracer->python,
 					     tracer->pool_skel->progs.pool_watch, false, fd, &places);
+free_cookies:
 	free((void *)places.cookies);
 	return err;
 }

@@ -27,6 +27,7 @@
 #define MAX_ROWS      48
 #define MAX_COMPLAINT 400 /* columns of a message; longer is cut */
 #define MAX_PID_TEXT  24
+#define MAX_COST_SAMPLE (512u << 10) /* bytes, if --max-cost samples and --sample does not say */
 #define GROUP_TOP     3   /* sites of each group, if --top does not say */
 
 /* Keys of options without a letter. */
@@ -36,6 +37,7 @@ enum {
 	KEY_PER_PROCESS,
 	KEY_GROUP,
 	KEY_PREFIX,
+	KEY_MAX_COST,
 	KEY_MAX_BLOCKS,
 	KEY_MAX_SITES,
 	KEY_ATTACH,
@@ -326,6 +328,7 @@ static const struct number_syntax number = { parse__uint, "a number" };
 static const struct number_syntax count = { parse__count, "a count, like 5000, 64K or 1M" };
 static const struct number_syntax duration = { parse__duration_ns,
 					       "a duration, like 500ms, 30s or 5m" };
+static const struct number_syntax percent = { parse__percent, "a percentage, like 2%" };
 static const struct number_syntax size = { parse__size_bytes, "a size, like 512, 64K or 1M" };
 
 /* These print, which needs the table. */
@@ -390,6 +393,10 @@ static const struct option_row table[] = {
 	  .min = "1K", .max = "256M", .standard = "0",
 	  .help = "record one allocation in SIZE bytes on average, chosen by chance, which costs "
 		  "less, and report estimates with 95% ranges; 0 records every one" },
+	{ KEY_MAX_COST, "max-cost", "PERCENT", GROUP_FILTER, set_u32, FIELD(max_cost_ppm), &percent,
+	  .min = "1%", .max = "100%",
+	  .help = "take no more than this share of one CPU from what is traced, on average; samples, "
+		  "512K if --sample does not say, and takes the probes out for some of the time" },
 	{ KEY_MAX_BLOCKS, "max-blocks", "N", GROUP_FILTER, set_u32, FIELD(max_blocks), &count,
 	  .min = "16", .max = "1G", .standard = "1M",
 	  .help = "live blocks kept at a time; what is past that is counted as lost" },
@@ -566,6 +573,7 @@ static const char *kernel_excludes(const struct options *opts)
 		{opts->grouping != BY_SITE, "--group"},
 		{opts->object_cnt, "--object"},
 		{*opts->prefix, "--prefix"},
+		{opts->max_cost_ppm, "--max-cost"},
 		{opts->sample_bytes, "--sample"},
 		{opts->stack_mode != UF_STACK_AUTO, "--stack"},
 		{opts->attach != ATTACH_AUTO, "--attach"},
@@ -593,6 +601,11 @@ static int check(struct options *opts)
 	if (opts->kernel && kernel_excludes(opts))
 		return complain("--kernel and %s: give one of them; --kernel takes -p",
 				kernel_excludes(opts));
+	if (opts->max_cost_ppm && opts->mmap)
+		return complain("--max-cost and --mmap: give one of them; what is mapped while the "
+				"probes are paused would be shown wrongly");
+	if (opts->max_cost_ppm && !opts->sample_bytes)
+		opts->sample_bytes = MAX_COST_SAMPLE;
 	if (opts->grouping != BY_SITE && !opts->has_top)
 		opts->top = GROUP_TOP;
 	opts->whole_host = !opts->pid_cnt && !opts->command;

@@ -178,3 +178,11 @@ int parse__size_bytes(const char *text, uint64_t min, uint64_t max, uint64_t *ou
 
 	return parse_number(text, &syntax, min, max, out);
 }
+
+int parse__percent(const char *text, uint64_t min, uint64_t max, uint64_t *out)
+{
+	static const struct unit percent[] = { { "%", 10000 }, { NULL, 0 } };
+	static const struct syntax syntax = { .units = percent, .fractions = true };
+
+	return parse_number(text, &syntax, min, max, out);
+}

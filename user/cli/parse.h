@@ -19,6 +19,8 @@ int parse__count(const char *text, uint64_t min, uint64_t max, uint64_t *out);
  * at most; parts of a nanosecond are dropped). In ns.
  */
 int parse__duration_ns(const char *text, uint64_t min_ns, uint64_t max_ns, uint64_t *out);
+/* 2%, 0.5%: the percent sign must be there. In millionths. */
+int parse__percent(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 /* 512, 64K, 1M, 2G (powers of 1024; KB, KiB, k likewise). In bytes. */
 int parse__size_bytes(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 

@@ -175,13 +175,18 @@ static void put_targets(struct json *json, const struct snapshot *snap)
 
 /* Live numbers that are estimated: from how many samples, and 95 % ranges. */
 static void put_sample(struct json *json, const struct snapshot_sample *sample, struct range bytes,
-		       struct range count)
+		       struct range count, bool has_pauses)
 {
 	put_uint(json, "samples", sample->count);
 	put_uint(json, "live_bytes_low", bytes.low);
 	put_uint(json, "live_bytes_high", bytes.high);
 	put_uint(json, "live_count_low", count.low);
 	put_uint(json, "live_count_high", count.high);
+	if (!has_pauses)
+		return;
+	put_uint(json, "unresolved_bytes", sample->unresolved_bytes);
+	put_uint(json, "unresolved_count", sample->unresolved_count);
+	put_uint(json, "late_free_count", sample->late_count);
 }
 
 static void put_numbers(struct json *json, const struct snapshot_totals *totals)
@@ -210,7 +215,7 @@ static void put_totals(struct json *json, const struct snapshot *snap)
 	put_numbers(json, totals);
 	if (snap->sample_bytes)
 		put_sample(json, &totals->sample, snapshot_totals__bytes_range(totals),
-			   snapshot_totals__count_range(totals));
+			   snapshot_totals__count_range(totals), snap->cost.pause_count);
 	end(json, '}');
 	put_counted(json, "pymalloc_totals", &snap->pools);
 	put_counted(json, "mmap_totals", &snap->regions);
@@ -251,7 +256,8 @@ static void put_group(struct json *json, const struct snapshot *snap, uint32_t i
 	put_numbers(json, &group->totals);
 	if (snap->sample_bytes)
 		put_sample(json, &group->totals.sample, snapshot_totals__bytes_range(&group->totals),
-			   snapshot_totals__count_range(&group->totals));
+			   snapshot_totals__count_range(&group->totals),
+			   snap->cost.pause_count);
 	put_counted(json, "pymalloc_totals", &group->pools);
 	put_counted(json, "mmap_totals", &group->regions);
 	put_real(json, "oldest_s", group->oldest_s, 3);
@@ -287,6 +293,11 @@ static void put_coverage(struct json *json, const struct snapshot *snap)
 	put_uint(json, "other_events", snap->cost.foreign_event_count);
 	put_real(json, "other_cpu_share", snap->cost.foreign_cpu_share, 6);
 	put_real(json, "tool_cpu_share", snap->cost.tool_cpu_share, 6);
+	put_real(json, "max_cpu_share", snap->cost.max_cpu_share, 6);
+	put_real(json, "on_share", snap->cost.on_share, 6);
+	put_uint(json, "pauses", snap->cost.pause_count);
+	put_uint_or_null(json, "window_sample_bytes", snap->cost.sample_bytes,
+			 snap->cost.sample_bytes);
 	end(json, '}');
 }
 
@@ -382,7 +393,7 @@ static void put_site(struct json *json, const struct snapshot *snap,
 	put_uint(json, "live_count", site->live_count);
 	if (snap->sample_bytes && snapshot__is_in_totals(snap, site))
 		put_sample(json, &site->sample, snapshot_site__bytes_range(site),
-			   snapshot_site__count_range(site));
+			   snapshot_site__count_range(site), snap->cost.pause_count);
 	if (site->kind == SITE_PYMALLOC) {
 		put_uint(json, "used_bytes", snapshot_site__used_bytes(site));
 		put_uint(json, "foreign_bytes", site->foreign_bytes);

@@ -113,6 +113,8 @@ static void put_cost(FILE *out, const struct snapshot *snap)
 	if (isnan(cost->cpu_share))
 		return;
 	fprintf(out, "cost       %.1f%% of one CPU", 100 * cost->cpu_share);
+	if (!isnan(cost->max_cpu_share))
+		fprintf(out, ", at most %.1f%% on average", 100 * cost->max_cpu_share);
 	if (cost->foreign_cpu_share >= 0.0005)
 		fprintf(out, " (%.1f%% in processes that are not traced)",
 			100 * cost->foreign_cpu_share);
@@ -124,6 +126,18 @@ static void put_cost(FILE *out, const struct snapshot *snap)
 	if (!isnan(cost->tool_cpu_share))
 		fprintf(out, "; unfreed itself %.1f%%", 100 * cost->tool_cpu_share);
 	putc('\n', out);
+}
+
+/* What --max-cost has made of it. */
+static void put_pauses(FILE *out, const struct snapshot *snap)
+{
+	const struct snapshot_cost *cost = &snap->cost;
+
+	if (!cost->pause_count)
+		return;
+	fprintf(out, "paused     the probes were in for %.1f%% of the time since the first of %s pause%s: "
+		"only what was allocated\n           then is known; live is what cannot have been freed "
+		"since\n", 100 * cost->on_share, COUNT(cost->pause_count), plural(cost->pause_count));
 }
 
 static void put_totals(FILE *out, const struct snapshot *snap)
@@ -148,6 +162,7 @@ static void put_totals(FILE *out, const struct snapshot *snap)
 	putc('\n', out);
 	put_events(out, snap);
 	put_cost(out, snap);
+	put_pauses(out, snap);
 }
 
 static void put_losses(FILE *out, const struct snapshot *snap)
@@ -387,8 +402,10 @@ static void put_site(FILE *out, const struct snapshot *snap, const struct snapsh
 	fprintf(out, "\n    oldest %s", DURATION(site->oldest_s));
 	if (!isnan(site->growth_bytes_per_s))
 		fprintf(out, ", growth %s", human__rate(site->growth_bytes_per_s).text);
-	fprintf(out, "; %s allocated, %s freed\n", COUNT(site->alloc_count),
-		COUNT(site->free_count));
+	fprintf(out, "; %s allocated, %s freed", COUNT(site->alloc_count), COUNT(site->free_count));
+	if (snap->cost.pause_count && site->kind == SITE_MALLOC)
+		fprintf(out, ", %s of them in later windows", COUNT(site->sample.late_count));
+	putc('\n', out);
 	put_verdict(out, site);
 	put_stack(out, site, &app);
 }

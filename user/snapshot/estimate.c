@@ -19,6 +19,11 @@ static uint64_t whole(double number)
 	return number < 0x1p63 ? (uint64_t)(number + 0.5) : UINT64_MAX;
 }
 
+double estimate__most(double cnt)
+{
+	return gamma_quantile(cnt + 1, Z_95);
+}
+
 struct range estimate__range(uint64_t estimate, double unit, uint64_t certain)
 {
 	struct range range = {estimate, estimate};

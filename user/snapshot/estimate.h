@@ -11,6 +11,9 @@ struct range {
 	uint64_t low, high;
 };
 
+/* The most that the mean of a Poisson count may be, 97.5 % sure, when cnt were seen. */
+double estimate__most(double cnt);
+
 /*
  * Of an estimate, a sum of random weights with that variance, of which at least certain is known to
  * be there. unit: what the variance is of each 1 that is estimated (variance / estimate of the

@@ -29,6 +29,8 @@ struct snapshot *snapshot__new(void)
 		return NULL;
 	memset(snap, 0, sizeof(*snap));
 	snap->cost.cpu_share = snap->cost.foreign_cpu_share = snap->cost.tool_cpu_share = NAN;
+	snap->cost.max_cpu_share = NAN;
+	snap->cost.on_share = 1;
 	snap->arena = arena__new();
 	if (!snap->arena) {
 		snapshot__free(snap);
@@ -189,31 +191,43 @@ void snapshot_sample__add(struct snapshot_sample *to, const struct snapshot_samp
 	to->bytes += sample->bytes;
 	to->bytes_variance += sample->bytes_variance;
 	to->count_variance += sample->count_variance;
+	to->unresolved_bytes += sample->unresolved_bytes;
+	to->unresolved_count += sample->unresolved_count;
+	to->late_count += sample->late_count;
+	to->doubt_bytes += sample->doubt_bytes;
+	to->doubt_count += sample->doubt_count;
 }
 
-static struct range range_of(uint64_t live, double variance, uint64_t certain)
+static struct range range_of(uint64_t live, double variance, uint64_t certain, double doubt)
 {
-	return estimate__range(live, live ? variance / (double)live : 0, certain);
+	struct range range = estimate__range(live, live ? variance / (double)live : 0, certain);
+
+	range.low = doubt < (double)range.low ? range.low - (uint64_t)doubt : 0;
+	return range;
 }
 
 struct range snapshot_site__bytes_range(const struct snapshot_site *site)
 {
-	return range_of(site->live_bytes, site->sample.bytes_variance, site->sample.bytes);
+	return range_of(site->live_bytes, site->sample.bytes_variance, site->sample.bytes,
+			site->sample.doubt_bytes);
 }
 
 struct range snapshot_site__count_range(const struct snapshot_site *site)
 {
-	return range_of(site->live_count, site->sample.count_variance, site->sample.count);
+	return range_of(site->live_count, site->sample.count_variance, site->sample.count,
+			site->sample.doubt_count);
 }
 
 struct range snapshot_totals__bytes_range(const struct snapshot_totals *totals)
 {
-	return range_of(totals->live_bytes, totals->sample.bytes_variance, totals->sample.bytes);
+	return range_of(totals->live_bytes, totals->sample.bytes_variance, totals->sample.bytes,
+			totals->sample.doubt_bytes);
 }
 
 struct range snapshot_totals__count_range(const struct snapshot_totals *totals)
 {
-	return range_of(totals->live_count, totals->sample.count_variance, totals->sample.count);
+	return range_of(totals->live_count, totals->sample.count_variance, totals->sample.count,
+			totals->sample.doubt_count);
 }
 
 static void add_to_totals(struct snapshot_totals *totals, const struct snapshot_site *site)

@@ -57,6 +57,10 @@ struct snapshot_age {
 struct snapshot_sample {
 	uint64_t count, bytes; /* of sampled blocks that are live, as they are */
 	double bytes_variance, count_variance;
+	/* Where the probes were paused at times (snapshot/unseen.h); else 0. */
+	uint64_t unresolved_bytes, unresolved_count; /* recorded, and not seen freed: live is a part */
+	uint64_t late_count;                     /* seen freed in a later window */
+	double doubt_bytes, doubt_count;         /* of live, what may have been freed unseen */
 };
 
 struct snapshot_site {
@@ -178,6 +182,11 @@ struct snapshot_cost {
 	double cpu_share;         /* traps and BPF programs */
 	double foreign_cpu_share; /* the part of it that processes have that are no targets */
 	double tool_cpu_share;    /* our own process, beside these */
+	/* --max-cost */
+	double max_cpu_share;  /* NaN: no limit */
+	double on_share;       /* of the time since the first pause, with the probes in; else 1 */
+	uint64_t pause_count;
+	uint64_t sample_bytes; /* in the windows between pauses; 0: as ever */
 };
 
 struct snapshot {

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
+/*
+ * Taking the allocator's probes out for a while, and putting them in again.
+ *
+ * A link has no switch, it can only be closed. The kernel then takes its breakpoints out at once and
+ * waits, for a tenth of a second, until nobody can be in its program any more; so each link is
+ * closed by a thread of its own, or the second one's breakpoints would stay for as long. When no
+ * more hits come they are out. Linking again takes some milliseconds for all of them.
+ *
+ * What is freed meanwhile is not seen, and the order in which probes come out does not matter then.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/tracer_internal.h"
+#include "target/clock.h"
+
+#define MAX_CLOSERS 64       /* threads; each closes one link after the other */
+#define LOOK_NS     1000000L /* between two looks for hits */
+#define STILL_CNT   3        /* looks without one: they are out */
+
+struct closer {
+	pthread_t thread;
+	const int *links;
+	uint32_t first, cnt; /* every MAX_CLOSERS-th from the first on */
+	uint32_t *open_cnt;
+};
+
+struct pause {
+	pthread_t thread;
+	int *links;
+	uint32_t link_cnt;
+	uint32_t open_cnt; /* of them */
+	struct closer closers[MAX_CLOSERS];
+	int stats_fd, cpu_cnt;
+	struct uf_stats *cpu_stats; /* scratch */
+	uint64_t out_ns; /* 0: they are not, yet */
+};
+
+static void *close_links(void *arg)
+{
+	struct closer *closer = arg;
+
+	for (uint32_t i = closer->first; i < closer->cnt; i += MAX_CLOSERS) {
+		close(closer->links[i]);
+		__atomic_sub_fetch(closer->open_cnt, 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static uint64_t hit_cnt(const struct pause *pause)
+{
+	uint32_t zero = 0;
+	uint64_t cnt = 0;
+
+	if (bpf_map_lookup_elem(pause->stats_fd, &zero, pause->cpu_stats))
+		return 0;
+	for (int cpu = 0; cpu < pause->cpu_cnt; cpu++)
+		cnt += pause->cpu_stats[cpu].event_cnt;
+	return cnt;
+}
+
+static void wait_until_still(struct pause *pause)
+{
+	const struct timespec look = {.tv_nsec = LOOK_NS};
+	uint64_t hits = hit_cnt(pause), since_ns = monotonic_ns();
+	int still_cnt = 0;
+
+	while (still_cnt < STILL_CNT && __atomic_load_n(&pause->open_cnt, __ATOMIC_ACQUIRE)) {
+		uint64_t now_hits;
+
+		nanosleep(&look, NULL);
+		now_hits = hit_cnt(pause);
+		still_cnt++;
+		if (now_hits == hits)
+			continue;
+		hits = now_hits;
+		since_ns = monotonic_ns();
+		still_cnt = 0;
+	}
+	__atomic_store_n(&pause->out_ns, since_ns, __ATOMIC_RELEASE);
+}
+
+/* The thread that looks after the others. */
+static void *take_out(void *arg)
+{
+	struct pause *pause = arg;
+	uint32_t started = 0;
+
+	for (uint32_t i = 0; i < MAX_CLOSERS && i < pause->link_cnt; i++) {
+		struct closer *closer = &pause->closers[i];
+
+		*closer = (struct closer){
+			.links = pause->links,
+			.first = i,
+			.cnt = pause->link_cnt,
+			.open_cnt = &pause->open_cnt,
+		};
+		if (i == started && !pthread_create(&closer->thread, NULL, close_links, closer))
+			started++;
+		else
+			close_links(closer);
+	}
+	wait_until_still(pause);
+	for (uint32_t i = 0; i < started; i++)
+		pthread_join(pause->closers[i].thread, NULL);
+	return NULL;
+}
+
+static void pause__free(struct pause *pause)
+{
+	free(pause->links);
+	free(pause->cpu_stats);
+	free(pause);
+}
+
+static struct pause *pause__new(const struct tracer *tracer)
+{
+	struct pause *pause = calloc(1, sizeof(*pause));
+	uint32_t cnt = 1;
+
+	if (!pause)
+		return NULL;
+	for (uint32_t i = 0; i < UF_MAX_FILES; i++)
+		cnt += tracer->files[i].link_cnt;
+	pause->links = calloc(cnt, sizeof(*pause->links));
+	pause->cpu_cnt = tracer->cpu_cnt;
+	pause->cpu_stats = calloc(tracer->cpu_cnt, sizeof(*pause->cpu_stats));
+	pause->stats_fd = bpf_map__fd(tracer->skel->maps.stats);
+	if (pause->links && pause->cpu_stats)
+		return pause;
+	pause__free(pause);
+	return NULL;
+}
+
+static void take_links(struct pause *pause, struct probed_file *file)
+{
+	while (file->link_cnt)
+		pause->links[pause->link_cnt++] = file->links[--file->link_cnt];
+	tracer__detach(file);
+}
+
+int tracer__pause(struct tracer *tracer)
+{
+	struct pause *pause = tracer->pause ? NULL : pause__new(tracer);
+
+	if (tracer->pause)
+		return 0;
+	if (!pause)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < UF_MAX_FILES; i++)
+		take_links(pause, &tracer->files[i]);
+	pause->open_cnt = pause->link_cnt;
+	tracer->pause = pause;
+	if (pthread_create(&pause->thread, NULL, take_out, pause)) {
+		take_out(pause);
+		pause->thread = pthread_self();
+	}
+	return 0;
+}
+
+uint64_t tracer__paused_since(const struct tracer *tracer)
+{
+	return tracer->pause ? __atomic_load_n(&tracer->pause->out_ns, __ATOMIC_ACQUIRE) : 0;
+}
+
+void tracer__end_pause(struct tracer *tracer)
+{
+	struct pause *pause = tracer->pause;
+
+	if (!pause)
+		return;
+	if (!pthread_equal(pause->thread, pthread_self()))
+		pthread_join(pause->thread, NULL);
+	pause__free(pause);
+	tracer->pause = NULL;
+}
+
+int tracer__resume(struct tracer *tracer)
+{
+	struct unfreed_bpf *skel = tracer->skel;
+	int err = 0;
+
+	tracer__end_pause(tracer);
+	__atomic_store_n(&skel->bss->window_epoch, skel->bss->current_epoch, __ATOMIC_RELEASE);
+	__atomic_add_fetch(&skel->bss->window, 1, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; !err && i < UF_MAX_FILES; i++) {
+		struct probed_file *file = &tracer->files[i];
+
+		if (file->keeps_places)
+			err = tracer__attach_lists(tracer, file, file->fd, file->lists);
+	}
+	return err;
+}
+
+void tracer__set_sample_bytes(struct tracer *tracer, uint64_t sample_bytes)
+{
+	__atomic_store_n(&tracer->skel->bss->sample_interval_bytes, sample_bytes, __ATOMIC_RELEASE);
+}
