@@ -232,6 +232,7 @@ static struct pauses *make_pauses(struct agent *agent)
 	const struct pauses_opts pauses_opts = {
 		.max_share = agent->opts->max_cost_ppm / 1e6,
 		.sample_bytes = agent->opts->sample_bytes,
+		.max_blocks = agent->opts->max_blocks,
 		.begin_epoch = agent__begin_epoch,
 		.arg = agent,
 	};

@@ -7,8 +7,10 @@
 #include "sampling.h"
 
 #define MAX_RAISE      8    /* of the bytes between samples: 2^8 times */
-#define DENSE_PART     0.125 /* of the calls: sampling them is much of the cost */
-#define SPARSE_PART    0.02
+#define FIRST_RAISE    2    /* in windows, where little is known yet */
+#define DENSE_PART     0.125 /* of the calls: sampling them is a good part of the cost */
+#define SPARSE_PART    0.03
+#define TABLE_STEPS    16   /* parts of the table of blocks; each that fills halves the density */
 #define SLOWEST        0.02 /* the least that a program is taken to get done under the probes */
 #define STEADY_ON_NS   5000000000ULL /* then the pauses are over */
 
@@ -20,7 +22,7 @@ struct budget {
 	struct budget_reading last;
 	struct budget_reading window; /* as the present window, or the last, began */
 	int raise;
-	double on_part;    /* of the last window and pause: for the density of samples */
+	bool has_windows;  /* the probes are in for a part of the time */
 	uint64_t pause_cnt;
 	uint64_t first_pause_ns;
 	/* Since the first pause. */
@@ -40,7 +42,6 @@ struct budget *budget__new(double share, uint64_t sample_bytes,
 	budget->is_on = true;
 	budget->last = budget->window = *reading;
 	budget->on_since_ns = reading->now_ns;
-	budget->on_part = 1;
 	return budget;
 }
 
@@ -92,16 +93,18 @@ static uint64_t pause_length(const struct budget *budget)
 
 static uint64_t pause(struct budget *budget)
 {
-	uint64_t now_ns = budget->last.now_ns, pause_ns = pause_length(budget);
-	uint64_t window_ns = now_ns - budget->window.now_ns;
+	uint64_t now_ns = budget->last.now_ns;
 
 	budget->is_on = false;
 	budget->pause_cnt++;
 	if (!budget->first_pause_ns)
 		budget->first_pause_ns = now_ns;
-	budget->on_part = (double)window_ns / (window_ns + pause_ns);
-	adapt_samples(budget);
-	return now_ns + pause_ns;
+	if (budget->has_windows)
+		adapt_samples(budget);
+	else
+		budget->raise = FIRST_RAISE;
+	budget->has_windows = true;
+	return now_ns + pause_length(budget);
 }
 
 static uint64_t decide_on(struct budget *budget)
@@ -118,8 +121,10 @@ static uint64_t decide_on(struct budget *budget)
 	}
 	if (window_ns >= BUDGET_WINDOW_NS && budget->balance_ns < -most_debt_ns)
 		return pause(budget);
-	if (window_ns > STEADY_ON_NS)
-		budget->on_part = 1;
+	if (window_ns > STEADY_ON_NS && budget->has_windows) {
+		budget->has_windows = false;
+		budget->raise = 0;
+	}
 	return budget->last.now_ns + BUDGET_WINDOW_NS;
 }
 
@@ -146,10 +151,14 @@ bool budget__is_on(const struct budget *budget)
 
 uint64_t budget__sample_bytes(const struct budget *budget)
 {
-	double bytes = (double)budget->sample_bytes * budget->on_part;
+	double bytes = budget->sample_bytes;
+	int steps = 0;
 
-	bytes = ldexp(fmax(bytes, UF_MIN_SAMPLE_INTERVAL), budget->raise);
-	return (uint64_t)fmin(bytes, UF_MAX_SAMPLE_INTERVAL);
+	if (budget->has_windows) {
+		bytes = fmin(bytes, UF_MIN_SAMPLE_INTERVAL);
+		steps = (int)(fmin(budget->last.table_part, 1) * TABLE_STEPS);
+	}
+	return (uint64_t)fmin(ldexp(bytes, budget->raise + steps), UF_MAX_SAMPLE_INTERVAL);
 }
 
 void budget__went_on(struct budget *budget, uint64_t now_ns)

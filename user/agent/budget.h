@@ -15,22 +15,24 @@
  * windows of at least BUDGET_WINDOW_NS. What is saved is kept only up to the earnings of
  * BUDGET_CREDIT_NS: however long a program was idle, it is not slowed down for long when it is not.
  *
- * Where the probes are in for a part of the time only, they sample as much more densely then, so that
- * over all it remains one sample in sample_bytes.
+ * Where the probes are in for a part of the time only, most of the cost are traps, and samples are
+ * what comes out of it: then they are as dense as they can be before they cost as much as the traps,
+ * and before those that are not seen freed fill the table of blocks.
  */
 
-#define BUDGET_WINDOW_NS 20000000ULL
+#define BUDGET_WINDOW_NS 10000000ULL
 #define BUDGET_PAUSE_NS  200000000ULL /* shorter ones are not worth the trouble */
 #define BUDGET_CREDIT_NS 2000000000ULL
 
 struct budget;
 
-/* What is known at a time. All of it only rises. */
+/* What is known at a time. Sums only rise. */
 struct budget_reading {
 	uint64_t now_ns;
 	double spent_ns;     /* CPU time of all hits */
 	uint64_t hit_cnt;    /* calls */
 	uint64_t sample_cnt; /* of these, sampled ones */
+	double table_part;   /* of the table of blocks, that is full; falls, too */
 };
 
 /* share: of one CPU. NULL with errno ENOMEM. The probes are in. */

@@ -17,6 +17,7 @@
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "agent/unwinder.h"
+#include "agent/windows.h"
 #include "snapshot/groups.h"
 #include "snapshot/services.h"
 #include "snapshot/site_id.h"
@@ -43,7 +44,8 @@ struct collector {
 	const struct pools *pools;
 	const struct frame_names *names;
 	struct kernel_names *kernel; /* NULL: processes are traced */
-	double seen_share, on_share; /* 1: the probes were never paused */
+	const struct windows *windows; /* NULL: the probes were never paused */
+	double seen_share, on_share;   /* 1 then */
 	uint64_t start_ns;
 	struct growth *growth;
 	struct place *places;
@@ -125,14 +127,13 @@ static void read_sample(const struct uf_site *from, struct snapshot_site *site)
 	double count_part = live_count ? (double)site->live_count / live_count : 0;
 	uint64_t cnt = __atomic_load_n(&from->sampled.alloc_cnt, __ATOMIC_ACQUIRE) - freed;
 
-	site->sample = (struct snapshot_sample){
-		.count = (uint64_t)(cnt * count_part),
-		.bytes = (uint64_t)(sample_number((const __u64 *)&from->sampled.live_bytes) *
-				    bytes_part),
-		.bytes_variance = (double)sample_number(&from->sampled.bytes_variance) *
-				  (1 << UF_VARIANCE_SHIFT) * bytes_part,
-		.count_variance = (double)sample_number(&from->sampled.cnt_variance) * count_part,
-	};
+	site->sample.count = (uint64_t)(cnt * count_part);
+	site->sample.bytes =
+		(uint64_t)(sample_number((const __u64 *)&from->sampled.live_bytes) * bytes_part);
+	site->sample.bytes_variance = (double)sample_number(&from->sampled.bytes_variance) *
+				      (1 << UF_VARIANCE_SHIFT) * bytes_part;
+	site->sample.count_variance =
+		(double)sample_number(&from->sampled.cnt_variance) * count_part;
 }
 
 /* Fills ages, oldest_s and, under --older, what is live. */
@@ -175,41 +176,33 @@ static int read_ages(const struct collector *collector, struct snapshot *snap,
 	return 0;
 }
 
-/* Of live and each age's part: what cannot have been freed in a pause. */
-static void take_off_unseen(const struct collector *collector, const struct uf_site *from,
-			    struct snapshot_site *site)
+static void keep_part(uint64_t *bytes, uint64_t *count, double part)
 {
-	uint64_t late_bytes = __atomic_load_n(&from->late_bytes, __ATOMIC_RELAXED);
-	uint64_t late_count = __atomic_load_n(&from->late_cnt, __ATOMIC_RELAXED);
-	double seen = collector->seen_share;
-
-	for (uint32_t i = 0; i < site->age_cnt; i++) {
-		struct snapshot_age *age = &site->ages[i];
-
-		age->bytes = unseen__left(age->bytes, late_bytes, seen);
-		age->count = unseen__left(age->count, late_count, seen);
-	}
-	site->live_bytes = unseen__left(site->live_bytes, late_bytes, seen);
-	site->live_count = unseen__left(site->live_count, late_count, seen);
-	if (!site->live_bytes || !site->live_count)
-		site->live_bytes = site->live_count = 0;
+	*bytes = (uint64_t)((double)*bytes * part);
+	*count = (uint64_t)((double)*count * part);
+	if (!*bytes || !*count)
+		*bytes = *count = 0;
 }
 
-/* How sure that is. unresolved_*: what was live before. */
-static void doubt(const struct collector *collector, const struct uf_site *from,
-		  struct snapshot_site *site, uint64_t unresolved_bytes, uint64_t unresolved_count)
+/* Of what is not known to be freed, what can be taken to be there: see snapshot/unseen.h. */
+static void resolve_unseen(const struct collector *collector, const struct uf_site *from,
+			   uint32_t index, struct snapshot_site *site)
 {
-	uint64_t samples = __atomic_load_n(&from->sampled.alloc_cnt, __ATOMIC_RELAXED);
-	double weight = samples ? (double)site->alloc_count / samples : 1;
-	double mean_bytes = unresolved_count ? (double)unresolved_bytes / unresolved_count : 0;
+	struct site_windows windows = windows__of(collector->windows, index, from);
+	struct unseen unseen =
+		unseen__judge(windows.born_cnt, windows.late_cnt, collector->seen_share);
 	struct snapshot_sample *sample = &site->sample;
 
-	sample->unresolved_bytes = unresolved_bytes;
-	sample->unresolved_count = unresolved_count;
 	sample->late_count = __atomic_load_n(&from->late_cnt, __ATOMIC_RELAXED);
-	sample->doubt_count =
-		weight * unseen__doubt(sample->late_count / weight, collector->seen_share);
-	sample->doubt_bytes = sample->doubt_count * mean_bytes;
+	sample->unresolved_bytes = site->live_bytes;
+	sample->unresolved_count = site->live_count;
+	sample->undecided_bytes = unseen.is_undecided ? site->live_bytes : 0;
+	sample->undecided_sites = unseen.is_undecided && site->live_count;
+	sample->doubt_bytes = (unseen.part - unseen.certain_part) * site->live_bytes;
+	sample->doubt_count = (unseen.part - unseen.certain_part) * site->live_count;
+	keep_part(&site->live_bytes, &site->live_count, unseen.part);
+	for (uint32_t i = 0; i < site->age_cnt; i++)
+		keep_part(&site->ages[i].bytes, &site->ages[i].count, unseen.part);
 }
 
 /* Where a stack's place is kept; NULL: no memory for that, which costs time only. */
@@ -362,15 +355,9 @@ static int add_site(struct collector *collector, struct snapshot *snap, struct s
 	err = read_ages(collector, snap, from, site, look->ages, look->age_cnt);
 	if (err || !collector->opts.sample_bytes || site->kind != SITE_MALLOC)
 		return err;
-	if (collector->seen_share < 1) {
-		uint64_t bytes = site->live_bytes, count = site->live_count;
-
-		take_off_unseen(collector, from, site);
-		read_sample(from, site);
-		doubt(collector, from, site, bytes, count);
-	} else {
-		read_sample(from, site);
-	}
+	if (collector->windows && collector->seen_share < 1)
+		resolve_unseen(collector, from, index, site);
+	read_sample(from, site);
 	return 0;
 }
 
@@ -587,8 +574,10 @@ static int resolve_sites(struct collector *collector, struct snapshot *snap)
 	return 0;
 }
 
-void collector__set_shares(struct collector *collector, double seen_share, double on_share)
+void collector__set_windows(struct collector *collector, const struct windows *windows,
+			    double seen_share, double on_share)
 {
+	collector->windows = windows;
 	collector->seen_share = seen_share;
 	collector->on_share = on_share;
 }

@@ -22,6 +22,7 @@ struct frame_names;
 struct kernel_names;
 struct pools;
 struct uf_site;
+struct windows;
 
 struct collector_opts {
 	uint64_t older_ns;
@@ -46,10 +47,11 @@ void collector__free(struct collector *collector);
 void collector__retire_kernel(struct collector *collector, const struct uf_site *site);
 
 /*
- * Of all frees at least this share is seen (snapshot/unseen.h), and the probes are in for that share
- * of the time; both 1 at first.
+ * The probes are paused at times (snapshot/unseen.h): of all frees at least seen_share is seen, and
+ * the probes are in for on_share of the time. windows is borrowed.
  */
-void collector__set_shares(struct collector *collector, double seen_share, double on_share);
+void collector__set_windows(struct collector *collector, const struct windows *windows,
+			    double seen_share, double on_share);
 
 /* A snapshot of now, the caller's; NULL with errno. */
 struct snapshot *collector__take(struct collector *collector, bool is_last);

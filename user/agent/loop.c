@@ -404,14 +404,14 @@ static void look_at_processes(struct agent *agent)
 	gc_watch__poll(agent->gc_watch, agent->tracees);
 }
 
-static void tell_shares(struct agent *agent)
+static void tell_windows(struct agent *agent)
 {
 	struct snapshot_cost cost = {0};
 	uint64_t now_ns = monotonic_ns();
 
 	pauses__report(agent->pauses, now_ns, &cost);
-	collector__set_shares(agent->collector, pauses__seen_share(agent->pauses, now_ns),
-			      cost.on_share);
+	collector__set_windows(agent->collector, pauses__windows(agent->pauses),
+			       pauses__seen_share(agent->pauses, now_ns), cost.on_share);
 }
 
 static void report(struct agent *agent, bool is_last)
@@ -424,7 +424,7 @@ static void report(struct agent *agent, bool is_last)
 	if (!agent->opts->kernel)
 		look_at_processes(agent);
 	if (agent->pauses)
-		tell_shares(agent);
+		tell_windows(agent);
 	snap = collector__take(agent->collector, is_last);
 	if (snap && add_losses(agent, snap)) {
 		snapshot__free(snap);

@@ -7,6 +7,7 @@
 #include "agent/budget.h"
 #include "agent/cost_meter.h"
 #include "agent/tracer.h"
+#include "agent/windows.h"
 #include "snapshot/snapshot.h"
 #include "target/clock.h"
 
@@ -17,9 +18,22 @@ struct pauses {
 	struct tracer *tracer;
 	struct cost_meter *cost;
 	struct budget *budget;
+	struct windows *windows;
 	bool is_out;     /* the budget knows that the probes are out */
 	uint64_t sample_bytes;
 };
+
+/* Sampled blocks that were not seen freed. */
+static double live_samples(const struct tracer *tracer)
+{
+	uint32_t site_cnt;
+	const struct uf_site *sites = tracer__sites(tracer, &site_cnt);
+	double cnt = 0;
+
+	for (uint32_t i = 0; i < site_cnt; i++)
+		cnt += (double)(sites[i].sampled.alloc_cnt - sites[i].sampled.free_cnt);
+	return cnt;
+}
 
 static void read_spending(const struct pauses *pauses, uint64_t now_ns, struct budget_reading *out)
 {
@@ -33,6 +47,7 @@ static void read_spending(const struct pauses *pauses, uint64_t now_ns, struct b
 		return;
 	out->hit_cnt = stats.event_cnt;
 	out->sample_cnt = stats.return_cnt;
+	out->table_part = live_samples(pauses->tracer) / pauses->opts.max_blocks;
 }
 
 struct pauses *pauses__new(const struct pauses_opts *opts, struct tracer *tracer,
@@ -49,9 +64,10 @@ struct pauses *pauses__new(const struct pauses_opts *opts, struct tracer *tracer
 	pauses->sample_bytes = opts->sample_bytes;
 	read_spending(pauses, now_ns, &reading);
 	pauses->budget = budget__new(opts->max_share, opts->sample_bytes, &reading);
-	if (pauses->budget)
+	pauses->windows = windows__new();
+	if (pauses->budget && pauses->windows)
 		return pauses;
-	free(pauses);
+	pauses__free(pauses);
 	errno = ENOMEM;
 	return NULL;
 }
@@ -61,6 +77,7 @@ void pauses__free(struct pauses *pauses)
 	if (!pauses)
 		return;
 	budget__free(pauses->budget);
+	windows__free(pauses->windows);
 	free(pauses);
 }
 
@@ -88,14 +105,20 @@ static void set_sample_bytes(struct pauses *pauses)
 
 static int resume(struct pauses *pauses)
 {
+	uint32_t site_cnt;
+	const struct uf_site *sites = tracer__sites(pauses->tracer, &site_cnt);
 	int err;
 
+	tracer__wait_paused(pauses->tracer);
 	tell_when_out(pauses);
-	set_sample_bytes(pauses);
+	err = windows__count(pauses->windows, sites, site_cnt);
+	if (err)
+		return err;
+	pauses->sample_bytes = budget__sample_bytes(pauses->budget);
 	if (budget__pause_cnt(pauses->budget) % TIMED_WINDOWS == 1)
 		cost_meter__time_now(pauses->cost);
 	pauses->opts.begin_epoch(pauses->opts.arg);
-	err = tracer__resume(pauses->tracer);
+	err = tracer__resume(pauses->tracer, pauses->sample_bytes);
 	pauses->is_out = false;
 	budget__went_on(pauses->budget, monotonic_ns());
 	return err;
@@ -129,6 +152,11 @@ void pauses__report(struct pauses *pauses, uint64_t now_ns, struct snapshot_cost
 	out->on_share = budget__on_share(pauses->budget, now_ns);
 	out->pause_count = budget__pause_cnt(pauses->budget);
 	out->sample_bytes = pauses->sample_bytes;
+}
+
+const struct windows *pauses__windows(const struct pauses *pauses)
+{
+	return pauses->windows;
 }
 
 double pauses__seen_share(struct pauses *pauses, uint64_t now_ns)

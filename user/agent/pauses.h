@@ -14,7 +14,8 @@ struct tracer;
 /* begin_epoch is called before the probes are put in again. */
 struct pauses_opts {
 	double max_share;      /* of one CPU */
-	uint64_t sample_bytes; /* on average over all time */
+	uint64_t sample_bytes; /* between two samples, as long as there is no need to pause */
+	uint32_t max_blocks;   /* size of the table of blocks */
 	void (*begin_epoch)(void *arg);
 	void *arg;
 };
@@ -30,6 +31,8 @@ int pauses__decide(struct pauses *pauses, uint64_t now_ns, uint64_t *next_ns);
 
 /* Fills in the budget, and what became of it. */
 void pauses__report(struct pauses *pauses, uint64_t now_ns, struct snapshot_cost *out);
+/* In which sites have allocated. Lives as long as the pauses. */
+const struct windows *pauses__windows(const struct pauses *pauses);
 /* Of the frees, at least this share was seen: see snapshot/unseen.h. 1 before the first pause. */
 double pauses__seen_share(struct pauses *pauses, uint64_t now_ns);
 

@@ -72,14 +72,16 @@ bool tracer__has_probed(const struct tracer *tracer);
 
 /*
  * Takes the allocator's probes out of all files, and returns before they are: that takes some ten
- * milliseconds, waiting for all that may run them a good deal more. New files get none until they
- * are put in again. 0 or -errno with the probes in.
+ * milliseconds, waiting for all that may run them a good deal more. From now on no block is
+ * recorded, and new files get no probes until they are put in again. 0 or -errno with the probes in.
  */
 int tracer__pause(struct tracer *tracer);
 /* When they were out (CLOCK_MONOTONIC), 0: not yet, or they are in. */
 uint64_t tracer__paused_since(const struct tracer *tracer);
+/* Waits until they are out. */
+void tracer__wait_paused(struct tracer *tracer);
 /* Puts them in again: a new window, which begins with the present epoch. 0 or -errno. */
-int tracer__resume(struct tracer *tracer);
+int tracer__resume(struct tracer *tracer, uint64_t sample_bytes);
 /* From now on, in bytes on average. */
 void tracer__set_sample_bytes(struct tracer *tracer, uint64_t sample_bytes);
 

@@ -98,7 +98,7 @@ int tracer__load_throw(struct tracer *tracer);
 /* Puts in the probes of a file. 0 or -errno. */
 int tracer__attach_lists(struct tracer *tracer, struct probed_file *file, int fd,
 			 const struct place_list *lists);
-/* Waits for the probes to be out, if they are being taken out. They remain out. */
+/* Waits for the probes to be out, if they are being taken out, and forgets that they are. */
 void tracer__end_pause(struct tracer *tracer);
 /* Attaches to one place of an interpreter's file, in all targets. 0 or -errno. */
 int tracer__attach_place(struct tracer *tracer, struct probed_file *links,

@@ -7,7 +7,7 @@
  * closed by a thread of its own, or the second one's breakpoints would stay for as long. When no
  * more hits come they are out. Linking again takes some milliseconds for all of them.
  *
- * What is freed meanwhile is not seen, and the order in which probes come out does not matter then.
+ * The order in which they come out is not known, so from the beginning no more blocks are recorded.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -33,6 +33,7 @@ struct closer {
 
 struct pause {
 	pthread_t thread;
+	bool has_thread;
 	int *links;
 	uint32_t link_cnt;
 	uint32_t open_cnt; /* of them */
@@ -156,11 +157,12 @@ int tracer__pause(struct tracer *tracer)
 	for (uint32_t i = 0; i < UF_MAX_FILES; i++)
 		take_links(pause, &tracer->files[i]);
 	pause->open_cnt = pause->link_cnt;
+	/* Until they are out frees are seen, and not recorded what may be freed when they are. */
+	tracer__set_sample_bytes(tracer, 0);
 	tracer->pause = pause;
-	if (pthread_create(&pause->thread, NULL, take_out, pause)) {
+	pause->has_thread = !pthread_create(&pause->thread, NULL, take_out, pause);
+	if (!pause->has_thread)
 		take_out(pause);
-		pause->thread = pthread_self();
-	}
 	return 0;
 }
 
@@ -169,19 +171,28 @@ uint64_t tracer__paused_since(const struct tracer *tracer)
 	return tracer->pause ? __atomic_load_n(&tracer->pause->out_ns, __ATOMIC_ACQUIRE) : 0;
 }
 
+void tracer__wait_paused(struct tracer *tracer)
+{
+	struct pause *pause = tracer->pause;
+
+	if (!pause || !pause->has_thread)
+		return;
+	pthread_join(pause->thread, NULL);
+	pause->has_thread = false;
+}
+
 void tracer__end_pause(struct tracer *tracer)
 {
 	struct pause *pause = tracer->pause;
 
 	if (!pause)
 		return;
-	if (!pthread_equal(pause->thread, pthread_self()))
-		pthread_join(pause->thread, NULL);
+	tracer__wait_paused(tracer);
 	pause__free(pause);
 	tracer->pause = NULL;
 }
 
-int tracer__resume(struct tracer *tracer)
+int tracer__resume(struct tracer *tracer, uint64_t sample_bytes)
 {
 	struct unfreed_bpf *skel = tracer->skel;
 	int err = 0;
@@ -195,6 +206,7 @@ int tracer__resume(struct tracer *tracer)
 		if (file->keeps_places)
 			err = tracer__attach_lists(tracer, file, file->fd, file->lists);
 	}
+	tracer__set_sample_bytes(tracer, sample_bytes);
 	return err;
 }
 

@@ -187,6 +187,8 @@ static void put_sample(struct json *json, const struct snapshot_sample *sample, 
 	put_uint(json, "unresolved_bytes", sample->unresolved_bytes);
 	put_uint(json, "unresolved_count", sample->unresolved_count);
 	put_uint(json, "late_free_count", sample->late_count);
+	put_uint(json, "undecided_bytes", sample->undecided_bytes);
+	put_uint(json, "undecided_sites", sample->undecided_sites);
 }
 
 static void put_numbers(struct json *json, const struct snapshot_totals *totals)

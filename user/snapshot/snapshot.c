@@ -194,40 +194,49 @@ void snapshot_sample__add(struct snapshot_sample *to, const struct snapshot_samp
 	to->unresolved_bytes += sample->unresolved_bytes;
 	to->unresolved_count += sample->unresolved_count;
 	to->late_count += sample->late_count;
+	to->undecided_bytes += sample->undecided_bytes;
+	to->undecided_sites += sample->undecided_sites;
 	to->doubt_bytes += sample->doubt_bytes;
 	to->doubt_count += sample->doubt_count;
 }
 
-static struct range range_of(uint64_t live, double variance, uint64_t certain, double doubt)
+/*
+ * Of a sample, and where the probes were paused: of live so much is in doubt, and it is a part of
+ * what is unresolved.
+ */
+static struct range range_of(uint64_t live, double variance, uint64_t certain, double doubt,
+			     uint64_t unresolved)
 {
 	struct range range = estimate__range(live, live ? variance / (double)live : 0, certain);
 
 	range.low = doubt < (double)range.low ? range.low - (uint64_t)doubt : 0;
+	if (unresolved > live)
+		range.high += unresolved - live;
 	return range;
 }
 
 struct range snapshot_site__bytes_range(const struct snapshot_site *site)
 {
 	return range_of(site->live_bytes, site->sample.bytes_variance, site->sample.bytes,
-			site->sample.doubt_bytes);
+			site->sample.doubt_bytes, site->sample.unresolved_bytes);
 }
 
 struct range snapshot_site__count_range(const struct snapshot_site *site)
 {
 	return range_of(site->live_count, site->sample.count_variance, site->sample.count,
-			site->sample.doubt_count);
+			site->sample.doubt_count, site->sample.unresolved_count);
 }
 
 struct range snapshot_totals__bytes_range(const struct snapshot_totals *totals)
 {
 	return range_of(totals->live_bytes, totals->sample.bytes_variance, totals->sample.bytes,
-			totals->sample.doubt_bytes);
+			totals->sample.doubt_bytes, totals->sample.unresolved_bytes);
 }
 
 struct range snapshot_totals__count_range(const struct snapshot_totals *totals)
 {
 	return range_of(totals->live_count, totals->sample.count_variance, totals->sample.count,
-			totals->sample.doubt_count);
+			totals->sample.doubt_count, totals->sample.unresolved_count);
 }
 
 static void add_to_totals(struct snapshot_totals *totals, const struct snapshot_site *site)

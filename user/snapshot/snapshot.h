@@ -59,8 +59,10 @@ struct snapshot_sample {
 	double bytes_variance, count_variance;
 	/* Where the probes were paused at times (snapshot/unseen.h); else 0. */
 	uint64_t unresolved_bytes, unresolved_count; /* recorded, and not seen freed: live is a part */
-	uint64_t late_count;                     /* seen freed in a later window */
-	double doubt_bytes, doubt_count;         /* of live, what may have been freed unseen */
+	uint64_t late_count;      /* seen freed in a later window */
+	uint64_t undecided_bytes; /* of unresolved_bytes: of these nothing is in live, yet */
+	uint64_t undecided_sites;
+	double doubt_bytes, doubt_count; /* of live: what is not certain */
 };
 
 struct snapshot_site {

@@ -1,22 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 #include "snapshot/unseen.h"
 
+#include <math.h>
+
 #include "snapshot/estimate.h"
 
-/* For each one that is seen to die, so many others die unseen at most. */
-static double unseen_each(double seen_share)
+/* What is left if for each late window so many others were not seen. */
+static double left(double late_windows, double born_windows, double seen_share)
 {
-	return seen_share < 1 ? 1 / seen_share - 1 : 0;
+	return fmax(1 - late_windows * (1 / seen_share - 1) / born_windows, 0);
 }
 
-uint64_t unseen__left(uint64_t n, uint64_t late, double seen_share)
+struct unseen unseen__judge(uint32_t born_windows, uint32_t late_windows, double seen_share)
 {
-	double gone = (double)late * unseen_each(seen_share);
+	struct unseen unseen = {.part = 1, .certain_part = 1};
 
-	return gone < (double)n ? n - (uint64_t)gone : 0;
-}
-
-double unseen__doubt(double late, double seen_share)
-{
-	return (estimate__most(late) - late) * unseen_each(seen_share);
+	if (seen_share >= 1)
+		return unseen;
+	if (!born_windows)
+		return (struct unseen){.is_undecided = true};
+	unseen.part = left(late_windows, born_windows, seen_share);
+	unseen.certain_part = left(estimate__most(late_windows), born_windows, seen_share);
+	if (unseen.certain_part > 0 || born_windows >= UNSEEN_MIN_WINDOWS || !(unseen.part > 0))
+		return unseen;
+	unseen.part = 0;
+	unseen.is_undecided = true;
+	return unseen;
 }

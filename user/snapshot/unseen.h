@@ -2,30 +2,37 @@
 #ifndef UNFREED_SNAPSHOT_UNSEEN_H
 #define UNFREED_SNAPSHOT_UNSEEN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
- * What a site still has of the blocks that were recorded, where frees are seen for a part of the
- * time only (--max-cost).
+ * What a site still has of the blocks that were recorded, where the probes are in for windows only
+ * (--max-cost).
  *
  * Of the blocks that outlive the window in which they were allocated some are seen freed in a later
- * one: late. A block that dies in a pause is not seen then; its address may be freed again, as
- * somebody else's, while the probes are in, and then it is known to be gone as well. So of all that
- * die at least the share of the time is seen in which the probes are in, and for each late one at
- * most 1 / share have died. What is left over are blocks of which even so none can have been freed:
- * all of a site's, if not one was seen freed late. Where they are freed after some time little or
- * nothing is left over, and the site is not reported; that is on the safe side, as the addresses of
- * freed blocks do come back.
+ * one: late. A block that is freed in a pause is not seen then; but its address may be freed again,
+ * as somebody else's, while the probes are in, and then it is known to be gone as well. So of all
+ * that are freed at least the share of the time is seen in which the probes are in, and for each late
+ * one no more than 1 / share have gone. No single block is ever claimed to be there.
  *
- * No single block is claimed to be there. How sure one may be of the sum is another thing: with no
- * late one among n blocks, up to 3.7 / share may have died and not been seen (with 97.5 %
- * confidence).
+ * Blocks that are allocated together are often freed together, so it is not blocks that count, but
+ * windows: those in which blocks were allocated that outlived them, and those in which there were
+ * late frees. What was allocated in n windows and freed after some time would have been seen in none
+ * with the probability (1 - share)^n at most.
+ *
+ * A site that has kept something in few windows only is undecided, and not reported as outstanding,
+ * unless it is certain (97.5 %) that something of it is left.
  */
 
-/* Of n recorded blocks (or bytes) that were not seen freed, with late seen freed late. */
-uint64_t unseen__left(uint64_t n, uint64_t late, double seen_share);
+#define UNSEEN_MIN_WINDOWS 32
 
-/* How many blocks more than that may be gone, 97.5 % sure; late: samples. */
-double unseen__doubt(double late, double seen_share);
+struct unseen {
+	double part;        /* of what is not known to be freed: that is outstanding, as estimated */
+	double certain_part; /* that is at least, 97.5 % sure */
+	bool is_undecided;  /* part is 0 for now */
+};
+
+/* seen_share: the share of frees that are seen at least. */
+struct unseen unseen__judge(uint32_t born_windows, uint32_t late_windows, double seen_share);
 
 #endif
