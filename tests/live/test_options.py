@@ -18,7 +18,8 @@ TOTALS_FIELDS = {name: int for name in ("live_bytes", "live_count", "alloc_bytes
 NUMBER_OR_NULL = (int, float, type(None))
 COST_FIELDS = {"events": int, "bpf_ns": NUMBER_OR_NULL, "cpu_share": NUMBER_OR_NULL,
                "trap_ns": NUMBER_OR_NULL, "other_events": int, "other_cpu_share": NUMBER_OR_NULL,
-               "tool_cpu_share": NUMBER_OR_NULL}
+               "tool_cpu_share": NUMBER_OR_NULL, "max_cpu_share": NUMBER_OR_NULL,
+               "on_share": (int, float), "pauses": int, "window_sample_bytes": NUMBER_OR_NULL}
 SITE_FIELDS = {"id": str, "pid": int, "comm": str, "live_bytes": int, "live_count": int,
                "alloc_bytes": int, "alloc_count": int, "free_count": int,
                "oldest_s": NUMBER_OR_NULL, "ages": list, "growth_bytes_per_s": NUMBER_OR_NULL,

@@ -127,6 +127,25 @@ START_TEST(size_takes_powers_of_1024_in_every_spelling)
 }
 END_TEST
 
+START_TEST(percent_wants_its_sign)
+{
+	static const struct parse_case cases[] = {
+		{ "2%", 0, MAX, 0, 20000 },
+		{ "0.5%", 0, MAX, 0, 5000 },
+		{ "100%", 0, 1000000, 0, 1000000 },
+		{ "101%", 0, 1000000, -ERANGE, 0 },
+		{ "2", 0, MAX, -EINVAL, 0 },
+		{ "2 %", 0, MAX, -EINVAL, 0 },
+		{ "2%%", 0, MAX, -EINVAL, 0 },
+		{ "%", 0, MAX, -EINVAL, 0 },
+		{ "", 0, MAX, -EINVAL, 0 },
+		{ "-2%", 0, MAX, -EINVAL, 0 },
+	};
+
+	CHECK_ALL(parse__percent, cases);
+}
+END_TEST
+
 START_TEST(duration_takes_units_and_fractions)
 {
 	static const struct parse_case cases[] = {
@@ -206,6 +225,7 @@ int main(void)
 	suite_add_tcase(suite, tcase);
 	tcase_add_test(tcase, uint_takes_whole_decimal_numbers_only);
 	tcase_add_test(tcase, count_takes_powers_of_1024_without_bytes);
+	tcase_add_test(tcase, percent_wants_its_sign);
 	tcase_add_test(tcase, size_takes_powers_of_1024_in_every_spelling);
 	tcase_add_test(tcase, duration_takes_units_and_fractions);
 	tcase_add_test(tcase, duration_refuses_what_is_not_one);

@@ -812,18 +812,28 @@ START_TEST(json_has_the_head_the_targets_and_the_totals)
 }
 END_TEST
 
+static void add_pauses(struct snapshot *snap)
+{
+	snap->cost.max_cpu_share = 0.02;
+	snap->cost.on_share = 0.0275;
+	snap->cost.pause_count = 1009;
+	snap->cost.sample_bytes = 4096;
+}
+
 START_TEST(json_has_the_losses_and_the_cost)
 {
 	struct snapshot *snap = full_snapshot();
-	struct json_object *report = parse_json(render(render_json, snap));
+	struct json_object *report;
 
+	add_pauses(snap);
+	report = parse_json(render(render_json, snap));
 	check_uint(report, "unknown_free_count", 12);
 	check_uint(report, "failed_alloc_count", 1);
 	check_uint(report, "probes", 13);
 	check_uint(report, "probe_files", 2);
 	CHECK_FIELD_CNT(field(report, "losses"), 1);
 	check_uint(field(report, "losses"), "live_table_full", 54321);
-	CHECK_FIELD_CNT(field(report, "cost"), 7);
+	CHECK_FIELD_CNT(field(report, "cost"), 11);
 	check_uint(field(report, "cost"), "events", 3027);
 	check_uint(field(report, "cost"), "bpf_ns", 1234567890);
 	check_real(field(report, "cost"), "cpu_share", 0.0345);
@@ -831,6 +841,54 @@ START_TEST(json_has_the_losses_and_the_cost)
 	check_uint(field(report, "cost"), "other_events", 77);
 	check_real(field(report, "cost"), "other_cpu_share", 0.0021);
 	check_real(field(report, "cost"), "tool_cpu_share", 0.0112);
+	check_real(field(report, "cost"), "max_cpu_share", 0.02);
+	check_real(field(report, "cost"), "on_share", 0.0275);
+	check_uint(field(report, "cost"), "pauses", 1009);
+	check_uint(field(report, "cost"), "window_sample_bytes", 4096);
+	json_object_put(report);
+	snapshot__free(snap);
+}
+END_TEST
+
+START_TEST(what_pauses_hide_is_said)
+{
+	static const char *const lines[] = {
+		"cost       3.5% of one CPU, at most 2.0% on average (0.2% in",
+		"\npaused     the probes were in for 2.8% of the time since the first of 1,009 pauses: only "
+		"what was\n           allocated then is known, and live is what was not freed since as "
+		"far as that can be told\n",
+		"\n           4.9 KiB at 3 sites are undecided: too few windows yet\n",
+		"; 1,994 allocated, 997 freed, 23 of them in later windows\n",
+	};
+	struct snapshot *snap = full_snapshot();
+	struct json_object *report, *site;
+	char *text;
+
+	add_pauses(snap);
+	snap->sample_bytes = 512 << 10;
+	snap->sites[0].sample = (struct snapshot_sample){
+		.count = 997,
+		.bytes = 997,
+		.unresolved_bytes = snap->sites[0].live_bytes + 1000,
+		.unresolved_count = 1009,
+		.late_count = 23,
+		.doubt_bytes = snap->sites[0].live_bytes,
+	};
+	snap->totals.sample.undecided_bytes = 5003;
+	snap->totals.sample.undecided_sites = 3;
+	text = render(render_text, snap);
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		ck_assert_msg(strstr(text, lines[i]), "%s is not in\n%s", lines[i], text);
+	free(text);
+	report = parse_json(render(render_json, snap));
+	site = json_object_array_get_idx(field(report, "sites"), 0);
+	check_uint(site, "unresolved_bytes", snap->sites[0].live_bytes + 1000);
+	check_uint(site, "unresolved_count", 1009);
+	check_uint(site, "late_free_count", 23);
+	check_uint(site, "live_bytes_low", 0);
+	check_uint(site, "live_bytes_high", snap->sites[0].live_bytes + 1000);
+	check_uint(field(report, "totals"), "undecided_bytes", 5003);
+	check_uint(field(report, "totals"), "undecided_sites", 3);
 	json_object_put(report);
 	snapshot__free(snap);
 }
@@ -954,6 +1012,8 @@ START_TEST(json_of_an_empty_snapshot_has_every_field_and_null_for_unknown)
 	CHECK_NULL(field(report, "cost"), "trap_ns");
 	CHECK_NULL(field(report, "cost"), "other_cpu_share");
 	CHECK_NULL(field(report, "cost"), "tool_cpu_share");
+	CHECK_NULL(field(report, "cost"), "max_cpu_share");
+	CHECK_NULL(field(report, "cost"), "window_sample_bytes");
 	json_object_put(report);
 	snapshot__free(snap);
 }
@@ -1065,6 +1125,7 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, json_has_the_head_the_targets_and_the_totals);
 	tcase_add_test(tcase, json_has_the_collector_of_a_python_process);
 	tcase_add_test(tcase, json_has_the_losses_and_the_cost);
+	tcase_add_test(tcase, what_pauses_hide_is_said);
 	tcase_add_test(tcase, json_has_the_sites);
 	tcase_add_test(tcase, text_marks_pools_and_regions);
 	tcase_add_test(tcase, json_marks_pools_and_regions);

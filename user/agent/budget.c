@@ -75,11 +75,12 @@ static double sampled_part(const struct budget *budget)
 
 static void adapt_samples(struct budget *budget)
 {
+	uint64_t calls = budget->last.hit_cnt - budget->window.hit_cnt;
 	double part = sampled_part(budget);
 
 	if (part > DENSE_PART && budget->raise < MAX_RAISE)
 		budget->raise++;
-	else if (part < SPARSE_PART && budget->raise)
+	else if (calls && part < SPARSE_PART && budget->raise)
 		budget->raise--;
 }
 
@@ -112,8 +113,8 @@ static uint64_t decide_on(struct budget *budget)
 	uint64_t window_ns = budget->last.now_ns - budget->window.now_ns;
 	double most_debt_ns = budget->share * BUDGET_PAUSE_NS;
 
-	if (budget->balance_ns < 0 && sampled_part(budget) > DENSE_PART &&
-	    budget->raise < MAX_RAISE) {
+	if (!budget->has_windows && budget->balance_ns < 0 &&
+	    sampled_part(budget) > DENSE_PART && budget->raise < MAX_RAISE) {
 		/* Perhaps that is enough. */
 		adapt_samples(budget);
 		budget->window.hit_cnt = budget->last.hit_cnt;

@@ -131,13 +131,19 @@ static void put_cost(FILE *out, const struct snapshot *snap)
 /* What --max-cost has made of it. */
 static void put_pauses(FILE *out, const struct snapshot *snap)
 {
+	const struct snapshot_sample *sample = &snap->totals.sample;
 	const struct snapshot_cost *cost = &snap->cost;
 
 	if (!cost->pause_count)
 		return;
 	fprintf(out, "paused     the probes were in for %.1f%% of the time since the first of %s pause%s: "
-		"only what was allocated\n           then is known; live is what cannot have been freed "
-		"since\n", 100 * cost->on_share, COUNT(cost->pause_count), plural(cost->pause_count));
+		"only what was\n           allocated then is known, and live is what was not freed since as "
+		"far as that can be told\n", 100 * cost->on_share, COUNT(cost->pause_count),
+		plural(cost->pause_count));
+	if (sample->undecided_sites)
+		fprintf(out, "           %s at %s site%s are undecided: too few windows yet\n",
+			BYTES(sample->undecided_bytes), COUNT(sample->undecided_sites),
+			plural(sample->undecided_sites));
 }
 
 static void put_totals(FILE *out, const struct snapshot *snap)
