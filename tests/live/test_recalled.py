@@ -5,6 +5,7 @@ remembered outlives what it depends on."""
 import collections
 
 import harness
+from test_stacks_hard import ReturnProbes
 
 
 class Recalled(harness.LiveTest):
@@ -29,6 +30,17 @@ class Recalled(harness.LiveTest):
 
     def test_callers_in_turn(self):
         report = self.run_case("callers")
+        self.assertEqual(self.counts(report, 1009, ("through_first", "through_second")),
+                         {("through_first",): 1009, ("through_second",): 1013})
+
+    def test_callers_whose_return_address_another_tracer_replaced(self):
+        victim = self.victim("recalled.nofp", "callers")
+        probes = ReturnProbes(harness.program("recalled.nofp"), victim.pid, ["middle"])
+        self.addCleanup(probes.close)
+        tool = self.unfreed("-p", victim.pid)
+        victim.go("DONE recalled")
+        report = tool.last_report()
+        self.assertEqual(probes.hits(), {"middle": 1009 + 1013})
         self.assertEqual(self.counts(report, 1009, ("through_first", "through_second")),
                          {("through_first",): 1009, ("through_second",): 1013})
 
