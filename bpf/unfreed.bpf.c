@@ -12,11 +12,13 @@
  *   stack_memo  walks that a thread has made before
  *   unwind      one step up a stack by the unwind tables
  *   python      frames of CPython
+ *   live_table  how blocks get into the table of live ones, and out
  *   thread      a thread's pending calls and scratch
  *   stack       walking and keeping stacks
  *   truth       (tests only) copies of what was walked
  *   site        per-site counters
  *   live        live blocks, fork's heritage
+ *   sample      which allocations are recorded, in a trace that samples
  *   alloc       the allocator's probes
  *   pool        CPython's pools of small objects
  *   pool_fault  the same where the function that opens them is not known
@@ -39,6 +41,7 @@
 #include "contract.h"
 #include "unwind_row.h"
 #include "python.h"
+#include "sampling.h"
 #include "usdt_arg.h"
 
 /* From the kernel's errno headers, which cannot be included beside vmlinux.h. */
@@ -57,6 +60,7 @@
 #include "stack_memo.bpf.h"
 #include "unwind.bpf.h"
 #include "python.bpf.h"
+#include "live_table.bpf.h"
 #include "thread.bpf.h"
 #include "stack.bpf.h"
 #ifdef UNFREED_TRUTH
@@ -64,6 +68,7 @@
 #endif
 #include "site.bpf.h"
 #include "live.bpf.h"
+#include "sample.bpf.h"
 #include "alloc.bpf.h"
 #include "pool.bpf.h"
 #include "pool_fault.bpf.h"
