@@ -56,6 +56,10 @@ __u32 next_image; /* images are numbered from 1 */
 __u32 next_pool;  /* like next_site, of the table of pools */
 __u32 regions_are_lost; /* the same of events of mapped memory; cleared by user space */
 
+/* Raised by user space when stacks may have to be walked anew (bpf/stack_memo.bpf.h); odd while a
+ * table of theirs is being replaced. */
+__u32 memo_generation;
+
 /* ---- maps ---- */
 
 /*
@@ -70,6 +74,11 @@ struct {
 	__type(key, struct uf_block_key);
 	__type(value, struct uf_block);
 } live SEC(".maps");
+
+/* How many entries live has, by a hash of their address: bpf/live_table.bpf.h. Used if cfg_sampled. */
+#define ADDRESS_CNT_BITS 16
+
+__u32 address_cnts[1 << ADDRESS_CNT_BITS];
 
 /* Counters by site index. Never deleted; user space clears the sites of dead images. */
 struct {

@@ -39,7 +39,8 @@ enum uf_func {
  */
 #define UF_COOKIE_HEAP_FIRST  (1u << 5) /* a heap comes before the arguments */
 #define UF_COOKIE_MAY_THROW   (1u << 6) /* operator new: its returns are probed one by one */
-#define UF_COOKIE_MAY_FORWARD (1u << 7) /* this free often calls another that is probed */
+#define UF_COOKIE_MAY_FORWARD (1u << 7) /* this free often calls another that is probed; of others:
+				 * it may end with a jump to one */
 #define UF_COOKIE_STEPPED     (1u << 16) /* the kernel single-steps the instruction: it costs more */
 #define UF_COOKIE_FILE_SHIFT  8 /* 8 bits */
 #define UF_COOKIE(func, flags, file_slot)                                                          \
@@ -336,7 +337,8 @@ struct uf_pool_header {
 struct uf_stats {
 	__u64 event_cnt;        /* probe hits in targets, nested and uncounted ones included; not returns */
 	__u64 call_cnt;         /* likewise, of system calls and page faults, which trap nowhere */
-	__u64 foreign_cnt;      /* hits in processes that are no targets */
+	__u64 foreign_cnt;      /* hits in processes that are no targets; a trace that samples is done
+				 * with most hits before it knows whose they are: event_cnt has those */
 	__u64 stepped_cnt;      /* of event_cnt, on an instruction that is single-stepped */
 	__u64 foreign_stepped_cnt; /* of foreign_cnt, likewise */
 	__u64 return_cnt;       /* hits of return probes in targets */

@@ -85,6 +85,10 @@ int tracer__resume(struct tracer *tracer, uint64_t sample_bytes);
 /* From now on, in bytes on average. */
 void tracer__set_sample_bytes(struct tracer *tracer, uint64_t sample_bytes);
 
+/* Around what replaces an unwind table that probes may be reading (bpf/stack_memo.bpf.h). */
+void tracer__begin_replacing(struct tracer *tracer);
+void tracer__end_replacing(struct tracer *tracer);
+
 /* A number for a process that is about to become a target, for tables that must be there before;
  * or -errno. */
 int64_t tracer__new_image(struct tracer *tracer, pid_t pid);
