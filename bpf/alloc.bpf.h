@@ -136,27 +136,31 @@ static __always_inline bool ends_at_entry(void)
 	return cfg_sampled && !cfg_mmap;
 }
 
-/*
- * Calls that the thread was in when the probes were taken out have returned unseen. What they were
- * to resize is most likely gone.
- */
-__noinline int leave_past_window(struct thread_state *thread)
+/* A call that has returned while the probes were out. What it was to resize is most likely gone. */
+static __always_inline void leave_paused_call(struct thread_state *thread, __u32 i)
 {
+	struct pending_call *call = thread_call(thread, i);
 	struct uf_block old;
 
+	if (i >= thread->depth || call->is_unwanted)
+		return;
+	loss_add(CALL_PAUSED, 1);
+	if (!call->has_old)
+		return;
+	old = call->old;
+	site_remove_block(&old);
+}
+
+/* (No loop: see thread_abandon_calls.) */
+__noinline int leave_past_window(struct thread_state *thread)
+{
 	if (!thread)
 		return 0;
-	for (__u32 i = 0; i < MAX_PENDING_CALLS; i++) {
-		struct pending_call *call = thread_call(thread, i);
-
-		if (i >= thread->depth || call->is_unwanted)
-			continue;
-		loss_add(CALL_PAUSED, 1);
-		if (!call->has_old)
-			continue;
-		old = call->old;
-		site_remove_block(&old);
-	}
+	_Static_assert(MAX_PENDING_CALLS == 4, "each is named here");
+	leave_paused_call(thread, 0);
+	leave_paused_call(thread, 1);
+	leave_paused_call(thread, 2);
+	leave_paused_call(thread, 3);
 	thread->window = *(volatile __u32 *)&window;
 	thread->depth = 0;
 	thread->level = 0;

@@ -201,7 +201,8 @@ START_TEST(sum_adds_every_site_and_counts_the_live_ones)
 	/* Estimated numbers, and beside them what is counted. */
 	snap->sample_bytes = 4096;
 	snap->sites[0].sample.count = 3;
-	snap->sites[4].sample = (struct snapshot_sample){5, 7, 11, 13};
+	snap->sites[4].sample = (struct snapshot_sample){
+		.count = 5, .bytes = 7, .bytes_variance = 11, .count_variance = 13};
 	snapshot__sum(snap);
 	ck_assert_uint_eq(snap->totals.live_bytes, 100 - 20 - 30);
 	ck_assert_uint_eq(snap->totals.sample.count, 8);

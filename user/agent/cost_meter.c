@@ -12,14 +12,15 @@
 #include "snapshot/snapshot.h"
 
 #define TIMED_NS   20000000ULL  /* the programs are timed for so long, */
-#define PERIOD_NS  1000000000ULL /* once in this */
+#define PERIOD_NS  1000000000ULL /* once in this; the first time until there are hits, */
+#define LOOK_NS    100000000ULL  /* which is looked at so often */
 
 struct cost_meter {
 	struct tracer *tracer;
 	struct trap_meter *traps; /* NULL: there are none, or they cannot be measured */
 	bool has_traps;
 	int stats_fd;             /* while programs are timed; else -1 */
-	bool was_timed;           /* ever */
+	bool was_timed;           /* they can be */
 	uint64_t timed_hits;      /* when that began */
 	struct tracer_runs timed_runs;
 	double run_ns, hit_cnt;   /* of the times so far; older ones count less */
@@ -108,6 +109,7 @@ void cost_meter__time_now(struct cost_meter *meter)
 		return; /* before 5.8, or not allowed: it remains unknown */
 	tracer__read_runs(meter->tracer, &meter->timed_runs);
 	meter->timed_hits = all_hits(&stats);
+	meter->was_timed = true;
 }
 
 /* Reading the clock for each run is not the program's own time. */
@@ -145,7 +147,6 @@ static void end_timing(struct cost_meter *meter)
 	meter->stats_fd = -1;
 	if (tracer__stats(meter->tracer, &stats))
 		return;
-	meter->was_timed = true;
 	hits = all_hits(&stats) - meter->timed_hits;
 	if (!hits)
 		return;
@@ -154,8 +155,19 @@ static void end_timing(struct cost_meter *meter)
 	count_hits(meter, &stats);
 }
 
+/* Nothing to go by, neither now nor before. */
+static bool is_first_wait(const struct cost_meter *meter)
+{
+	struct uf_stats stats;
+
+	return !meter->hit_cnt && !tracer__stats(meter->tracer, &stats) &&
+	       all_hits(&stats) == meter->timed_hits;
+}
+
 uint64_t cost_meter__tick(struct cost_meter *meter, uint64_t now_ns)
 {
+	if (meter->stats_fd >= 0 && is_first_wait(meter))
+		return now_ns + LOOK_NS;
 	if (meter->stats_fd >= 0) {
 		end_timing(meter);
 		return now_ns + PERIOD_NS - TIMED_NS;
@@ -211,7 +223,7 @@ void cost_meter__report(struct cost_meter *meter, uint64_t now_ns, struct snapsh
 	struct uf_stats stats;
 
 	/* A trace may end before the first time is over. */
-	if (!meter->was_timed)
+	if (!meter->hit_cnt && !is_first_wait(meter))
 		end_timing(meter);
 	out->tool_cpu_share = (own_ns - meter->reported_tool_ns) / (now_ns - meter->reported_ns);
 	meter->reported_tool_ns = own_ns;
