@@ -14,10 +14,10 @@
  * free, and the only place that knows the skeleton. What others see are the
  * tables of include/contract.h.
  *
- * Order matters twice. Probes on free go in first and come out last: a block
- * recorded while its free cannot be seen would be reported for ever. And
- * probes of a file count only once all of them are in (file_on), so that no
- * realloc is missed between the first probe and the last.
+ * Order matters: probes on free go in first, as a block recorded while its free cannot be seen would
+ * be reported for ever. And probes of a file count only while all of them are in (file_on), so that
+ * no realloc is missed between the first probe and the last; they come out all at once, after that
+ * (probe/link_keepers.h).
  */
 
 struct tracer;

@@ -16,7 +16,7 @@
 
 #define REGION_PROGRAMS 6 /* of bpf/region.bpf.h */
 
-/* The probes of one file; the descriptors in the order of attachment. */
+/* The probes of one file; the links by their keepers' numbers, in the order of attachment. */
 struct probed_file {
 	int *links;
 	uint32_t link_cnt;
@@ -27,6 +27,7 @@ struct tracer {
 	struct unfreed_bpf *skel;
 	struct tracer_opts opts;
 	enum attach_mode mode;
+	struct link_keepers *keepers; /* of the uprobes' links */
 	struct bpf_link *process_links[4];
 	struct bpf_link *kernel_links[32]; /* of --kernel */
 	uint32_t kernel_link_cnt;
@@ -90,6 +91,6 @@ void tracer__region_programs(const struct unfreed_bpf *skel, struct bpf_program 
 /* Undoes tracer__attach_regions, whatever of it was done. */
 void tracer__detach_regions(struct tracer *tracer);
 /* Takes the probes of a file out. */
-void tracer__detach(struct probed_file *file);
+void tracer__detach(struct tracer *tracer, struct probed_file *file);
 
 #endif
