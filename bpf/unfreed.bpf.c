@@ -16,6 +16,7 @@
  *   site        per-site counters
  *   live        live blocks, fork's heritage
  *   alloc       the allocator's probes
+ *   place       is a probe's place in a function as good as its entry?
  *   pool        CPython's pools of small objects
  *   pool_fault  the same where the function that opens them is not known
  *   region      memory that the program maps itself
@@ -61,6 +62,7 @@
 #include "site.bpf.h"
 #include "live.bpf.h"
 #include "alloc.bpf.h"
+#include "place.bpf.h"
 #include "pool.bpf.h"
 #include "pool_fault.bpf.h"
 #include "region.bpf.h"

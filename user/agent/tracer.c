@@ -69,6 +69,7 @@ static void configure_programs(struct tracer *tracer)
 	bpf_program__set_autoload(skel->progs.pools_at_exit, false);
 	bpf_program__set_autoload(skel->progs.pool_watch, false);
 	bpf_program__set_autoload(skel->progs.pool_fault, false);
+	bpf_program__set_autoload(skel->progs.place_check, false); /* tracer_places.c */
 }
 
 static int configure_maps(struct tracer *tracer)
@@ -244,6 +245,8 @@ void tracer__free(struct tracer *tracer)
 	link_keepers__free(tracer->keepers); /* all at the same time */
 	for (uint32_t i = 0; i < UF_MAX_FILES; i++)
 		free(tracer->files[i].links);
+	for (uint32_t i = 0; i < UF_MAX_PLACE_CHECKS; i++)
+		free(tracer->place_checks[i].links);
 	free(tracer->python.links);
 	for (uint32_t i = 0; i < UF_MAX_POOL_FILES; i++)
 		free(tracer->new_pool[i].links);
@@ -254,6 +257,7 @@ void tracer__free(struct tracer *tracer)
 	for (uint32_t i = 0; i < tracer->kernel_link_cnt; i++)
 		bpf_link__destroy(tracer->kernel_links[i]);
 	unfreed_bpf__destroy(tracer->throw_skel);
+	unfreed_bpf__destroy(tracer->place_skel);
 	unfreed_bpf__destroy(tracer->pool_skel);
 	unfreed_bpf__destroy(tracer->fault_skel);
 	tracer__detach_regions(tracer);
@@ -517,6 +521,11 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	return err ? err : (int)slot;
 }
 
+void tracer__mute_file(struct tracer *tracer, uint32_t slot)
+{
+	__atomic_store_n(&tracer->skel->bss->file_on[slot], 0, __ATOMIC_RELEASE);
+}
+
 void tracer__detach_file(struct tracer *tracer, uint32_t slot)
 {
 	struct probed_file *file = &tracer->files[slot];
@@ -535,24 +544,32 @@ bool tracer__has_probed(const struct tracer *tracer)
 	return tracer->has_probed;
 }
 
-int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
+int tracer__attach_in_some(struct tracer *tracer, struct probed_file *links,
 			   const struct bpf_program *prog, bool is_return, int fd,
-			   const struct uprobe_places *in_file)
+			   const struct uprobe_places *in_file, uint32_t max_pids)
 {
 	struct uprobe_places places = *in_file;
 	bool filtered = is_filtered(tracer);
+	uint32_t cnt = filtered ? tracer->opts.pid_cnt : 1;
 	char path[64];
 	int err = 0;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	places.path = path;
-	for (uint32_t i = 0; !err && i < (filtered ? tracer->opts.pid_cnt : 1); i++) {
+	for (uint32_t i = 0; !err && i < cnt && i < max_pids; i++) {
 		places.pid = filtered ? tracer->opts.pids[i] : 0;
 		err = attach_program(tracer, links, prog, is_return, &places);
 		if (err == -ESRCH)
 			err = 0; /* ended meanwhile */
 	}
 	return err;
+}
+
+int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
+			   const struct bpf_program *prog, bool is_return, int fd,
+			   const struct uprobe_places *in_file)
+{
+	return tracer__attach_in_some(tracer, links, prog, is_return, fd, in_file, UINT32_MAX);
 }
 
 int tracer__attach_place(struct tracer *tracer, struct probed_file *links,

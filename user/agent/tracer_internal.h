@@ -11,8 +11,8 @@
 
 /* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
  * tracer_programs.c (programs that few need), tracer_pools.c (Python's pools), tracer_regions.c (mapped
- * memory), tracer_kernel.c (the kernel's own memory) and tracer_reclaim.c (what the dead leave
- * behind). */
+ * memory), tracer_kernel.c (the kernel's own memory), tracer_places.c (are the probes where they
+ * should be?) and tracer_reclaim.c (what the dead leave behind). */
 
 #define REGION_PROGRAMS 6 /* of bpf/region.bpf.h */
 
@@ -53,6 +53,8 @@ struct tracer {
 	struct bpf_link *region_links[REGION_PROGRAMS];
 	uint32_t region_link_cnt;
 	struct unfreed_bpf *throw_skel; /* likewise, for functions that may throw */
+	struct unfreed_bpf *place_skel; /* likewise, for places that are being verified */
+	struct probed_file place_checks[UF_MAX_PLACE_CHECKS]; /* no links: the number is free */
 	struct uf_pool *pools;
 	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;    /* now */
@@ -83,6 +85,10 @@ int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
 			  const struct bpf_program *prog, bool is_return, int fd,
 			  const struct uprobe_places *in_file);
+/* The same, in so many of the targets at most. */
+int tracer__attach_in_some(struct tracer *tracer, struct probed_file *links,
+			   const struct bpf_program *prog, bool is_return, int fd,
+			   const struct uprobe_places *in_file, uint32_t max_pids);
 /* Gives the site's place back, once no probe can reach it. */
 void tracer__clear_site(struct tracer *tracer, uint32_t i);
 /* The programs for mapped memory, REGION_PROGRAMS: unmapping first, as of probes; one of a kind, then

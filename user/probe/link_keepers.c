@@ -165,13 +165,12 @@ static void ask(struct link_keepers *keepers, int link, enum slot_state state)
 	pthread_cond_signal(&keepers->list[link / SLOTS]->asked);
 }
 
-static enum slot_state wait_for(struct link_keepers *keepers, int link)
+static void wait_for(struct link_keepers *keepers, int link)
 {
 	const struct slot *slot = slot_of(keepers, link);
 
 	while (slot->state == SLOT_TAKE || slot->state == SLOT_CLOSE)
 		pthread_cond_wait(&keepers->done, &keepers->lock);
-	return slot->state;
 }
 
 static void put(struct link_keepers *keepers, int link, int fd)
@@ -181,7 +180,8 @@ static void put(struct link_keepers *keepers, int link, int fd)
 	if (!keepers->list[link / SLOTS]->has_thread || !keepers->in_threads)
 		return;
 	ask(keepers, link, SLOT_TAKE);
-	if (wait_for(keepers, link) == SLOT_HELD)
+	wait_for(keepers, link);
+	if (slot_of(keepers, link)->state == SLOT_HELD)
 		close(fd);
 	else
 		keepers->in_threads = false;
@@ -221,15 +221,29 @@ int link_keepers__take(struct link_keepers *keepers, int fd)
 	return link;
 }
 
-void link_keepers__close(struct link_keepers *keepers, const int *links, uint32_t cnt)
+static void let_go(struct link_keepers *keepers, const int *links, uint32_t cnt)
 {
-	pthread_mutex_lock(&keepers->lock);
 	for (uint32_t i = 0; i < cnt; i++)
 		if (slot_of(keepers, links[i])->state == SLOT_HELD)
 			ask(keepers, links[i], SLOT_CLOSE);
 	for (uint32_t i = 0; i < cnt; i++)
-		if (wait_for(keepers, links[i]) == SLOT_OURS)
+		if (slot_of(keepers, links[i])->state == SLOT_OURS)
 			close_ours(slot_of(keepers, links[i]));
+}
+
+void link_keepers__let_go(struct link_keepers *keepers, const int *links, uint32_t cnt)
+{
+	pthread_mutex_lock(&keepers->lock);
+	let_go(keepers, links, cnt);
+	pthread_mutex_unlock(&keepers->lock);
+}
+
+void link_keepers__close(struct link_keepers *keepers, const int *links, uint32_t cnt)
+{
+	pthread_mutex_lock(&keepers->lock);
+	let_go(keepers, links, cnt);
+	for (uint32_t i = 0; i < cnt; i++)
+		wait_for(keepers, links[i]);
 	pthread_mutex_unlock(&keepers->lock);
 }
 

@@ -27,7 +27,8 @@ void link_keepers__free(struct link_keepers *keepers);
 
 /* Takes the descriptor over: the caller's is closed, also on failure. The link's number, or -ENOMEM. */
 int link_keepers__take(struct link_keepers *keepers, int fd);
-/* Closes links at the same time, and waits for it. */
+/* Closes links at the same time, and waits for it; or has them closed, without waiting. */
 void link_keepers__close(struct link_keepers *keepers, const int *links, uint32_t cnt);
+void link_keepers__let_go(struct link_keepers *keepers, const int *links, uint32_t cnt);
 
 #endif
