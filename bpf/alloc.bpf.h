@@ -16,6 +16,9 @@
  * A function that may throw can have no return probe: the unwinder cannot pass the
  * kernel's trampoline, and the program would end. Its entry is probed, and each ret
  * that it may reach (user/probe/exits.c).
+ *
+ * A trace that samples (bpf/sample.bpf.h) is done with most calls at their entry: neither is their
+ * return seen, nor what the thread is doing.
  */
 
 static __always_inline struct uf_process *current_process(void)
@@ -106,6 +109,19 @@ static __always_inline bool size_is_wanted(__u64 size_bytes)
 	return size_bytes >= cfg_min_size_bytes && size_bytes <= cfg_max_size_bytes;
 }
 
+/* Does the call end the life of a block, which must be settled when it returns? */
+static __always_inline bool call_takes_old(const struct pending_call *call)
+{
+	return func_frees(call->func) && call->address;
+}
+
+/* A trace that samples is done with most calls where they are entered. But with --mmap it must know
+ * what an allocator maps inside them. */
+static __always_inline bool ends_at_entry(void)
+{
+	return cfg_sampled && !cfg_mmap;
+}
+
 /* True if the return must be seen. (A call: entry and return share no stack of a session.) */
 static __noinline bool alloc_enter(struct pt_regs *ctx)
 {
@@ -116,26 +132,33 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 
 	if (!file_is_on(cookie))
 		return false;
+	call.sp = PT_REGS_SP(ctx);
+	call.ip = PT_REGS_IP(ctx);
+	call.func = UF_COOKIE_FUNC(cookie);
+	call_read_arguments(&call, ctx, cookie);
+	if (call_takes_old(&call) || size_is_wanted(call.size_bytes))
+		call.weight = sample(ctx, &call, cookie & UF_COOKIE_MAY_FORWARD);
+	if (ends_at_entry() && !call.weight &&
+	    !(call_takes_old(&call) && live_may_have(call.address))) {
+		stats_add(event_cnt, 1);
+		return false;
+	}
 	process = current_process();
 	if (!process)
 		return false;
 	stats_add(event_cnt, 1);
+	call.image = process->image;
+	call.may_throw = !!(cookie & UF_COOKIE_MAY_THROW);
 	thread = thread_state_get(true);
 	if (!thread) {
 		loss_add(THREAD_STATE, 1);
 		return false;
 	}
 	thread->forwarded = 0;
-	call.sp = PT_REGS_SP(ctx);
-	call.ip = PT_REGS_IP(ctx);
-	call.image = process->image;
-	call.func = UF_COOKIE_FUNC(cookie);
-	call.may_throw = !!(cookie & UF_COOKIE_MAY_THROW);
-	call_read_arguments(&call, ctx, cookie);
 	if (thread->depth && thread_call_is_nested(thread, ctx, &replaced))
 		return false;
 
-	if (func_frees(call.func) && call.address) {
+	if (call_takes_old(&call)) {
 		struct uf_block_key key = {.address = call.address, .image = call.image};
 
 		/* A tail call resizes the block that the jumping function has taken. */
@@ -145,10 +168,12 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 			replaced->has_old = 0;
 		} else if (live_take(process, &key, &call.old)) {
 			call.has_old = 1;
-		} else {
+		} else if (!cfg_sampled) {
 			stats_add(unknown_free_cnt, 1);
+		} else if (ends_at_entry() && !call.weight) {
+			return false;
 		}
-	} else if (!size_is_wanted(call.size_bytes)) {
+	} else if (!call.weight) {
 		if (!cfg_mmap)
 			return false;
 		/* What it maps is the allocator's all the same. */
@@ -156,6 +181,11 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 	}
 	if (replaced && replaced->has_old)
 		pending_call_abandon(replaced);
+	/* What is jumped to is not sampled by itself. */
+	if (replaced && cfg_sampled && !call.weight) {
+		call.weight = replaced->weight;
+		call.is_unwanted = replaced->is_unwanted;
+	}
 	slot = thread_push_call(thread);
 	call.level = slot->level;
 	*slot = call;
@@ -242,17 +272,19 @@ static __noinline int alloc_return(struct pt_regs *ctx, bool at_ret)
 	settle_old_block(call, result);
 	if (!result) {
 		if (!call->has_old || call->size_bytes)
-			stats_add(failed_alloc_cnt, 1);
+			stats_add(failed_alloc_cnt, call->weight);
 		return 0;
 	}
 	process = current_process();
-	if (!process || process->image != call->image || !size_is_wanted(call->size_bytes))
+	if (!process || process->image != call->image || !size_is_wanted(call->size_bytes) ||
+	    !call->weight)
 		return 0;
 	if (!site_at(ctx, thread, call->image, UF_SITE_MALLOC, pc, sp, &block.site))
 		return 0;
 	key.address = result;
 	key.image = call->image;
 	block.size_bytes = call->size_bytes;
+	block.weight = call->weight;
 	block.epoch = *(volatile __u32 *)&current_epoch;
 	block.fork_gen = process->fork_gen;
 	live_add(&key, &block);
@@ -312,18 +344,24 @@ static __always_inline bool free_enter(struct pt_regs *ctx)
 	struct pending_call *replaced = NULL;
 	struct uf_block block = {};
 	struct uf_process *process;
-	struct thread_state *thread;
+	struct thread_state *thread = NULL;
 	bool nested = false;
 
 	/* Or some compilers read it later, through a pointer that the verifier does not allow. */
 	barrier_var(sp);
 	if (!key.address || !file_is_on(cookie))
 		return false;
+	if (ends_at_entry() && !live_may_have(key.address)) {
+		stats_add(event_cnt, 1);
+		return false;
+	}
 	process = current_process();
 	if (!process)
 		return false;
 	stats_add(event_cnt, 1);
-	thread = thread_state_get(cfg_mmap || cookie & UF_COOKIE_MAY_FORWARD);
+	/* Where most blocks are unknown it does not matter who else knows of this one. */
+	if (!ends_at_entry())
+		thread = thread_state_get(cfg_mmap || cookie & UF_COOKIE_MAY_FORWARD);
 	if (thread && thread->depth)
 		nested = thread_call_is_nested(thread, ctx, &replaced);
 	if (replaced && replaced->has_old)
@@ -332,7 +370,7 @@ static __always_inline bool free_enter(struct pt_regs *ctx)
 	key.image = process->image;
 	if (live_take(process, &key, &block))
 		site_remove_block(&block);
-	else if (!nested && !is_forwarded(thread, key.address, sp))
+	else if (!cfg_sampled && !nested && !is_forwarded(thread, key.address, sp))
 		stats_add(unknown_free_cnt, 1);
 	if (thread) {
 		thread->forwarded = key.address;

@@ -10,11 +10,13 @@
  *   mapping     pc -> file, with a cache
  *   unwind      one step up a stack by the unwind tables
  *   python      frames of CPython
+ *   live_table  how blocks get into the table of live ones, and out
  *   thread      a thread's pending calls and scratch
  *   stack       walking and keeping stacks
  *   truth       (tests only) copies of what was walked
  *   site        per-site counters
  *   live        live blocks, fork's heritage
+ *   sample      which allocations are recorded, in a trace that samples
  *   alloc       the allocator's probes
  *   place       is a probe's place in a function as good as its entry?
  *   pool        CPython's pools of small objects
@@ -38,6 +40,7 @@
 #include "contract.h"
 #include "unwind_row.h"
 #include "python.h"
+#include "sampling.h"
 #include "usdt_arg.h"
 
 /* From the kernel's errno headers, which cannot be included beside vmlinux.h. */
@@ -54,6 +57,7 @@
 #include "mapping.bpf.h"
 #include "unwind.bpf.h"
 #include "python.bpf.h"
+#include "live_table.bpf.h"
 #include "thread.bpf.h"
 #include "stack.bpf.h"
 #ifdef UNFREED_TRUTH
@@ -61,6 +65,7 @@
 #endif
 #include "site.bpf.h"
 #include "live.bpf.h"
+#include "sample.bpf.h"
 #include "alloc.bpf.h"
 #include "place.bpf.h"
 #include "pool.bpf.h"

@@ -307,17 +307,23 @@ static int search__settle_operators(struct search *s, const struct elf_image *im
 
 /* -- where to probe them -- */
 
+static uint64_t code_bytes(const struct found *f)
+{
+	uint64_t to_next = f->next_offset - f->file_offset;
+
+	if (f->size_bytes)
+		return f->size_bytes;
+	return to_next < UNSIZED_CODE_BYTES ? to_next : UNSIZED_CODE_BYTES;
+}
+
 /* Never at or behind the next function's entry: no two functions share a place. */
 static int place(const struct elf_image *img, const struct found *f, uint8_t *code,
 		 struct placement *out)
 {
-	uint64_t to_next = f->next_offset - f->file_offset;
-	uint64_t size = f->size_bytes;
+	uint64_t to_next = f->next_offset - f->file_offset, size = code_bytes(f);
 	long got;
 	int err;
 
-	if (!size)
-		size = to_next < UNSIZED_CODE_BYTES ? to_next : UNSIZED_CODE_BYTES;
 	got = elf_image__read_code(img, f->file_offset, code,
 				   size < CODE_MAX_BYTES ? size : CODE_MAX_BYTES);
 	if (got < 0)
@@ -344,6 +350,7 @@ static int add_point(const struct elf_image *img, const struct found *f, uint8_t
 	point->flags = f->flags;
 	point->arg_cnt = f->entry->arg_cnt;
 	point->func_offset = f->file_offset;
+	point->func_bytes = code_bytes(f);
 	point->probe_offset = f->file_offset + point->placement.offset;
 	out->cnt++;
 	return 0;
@@ -598,6 +605,22 @@ static enum allocator survey__any(const struct survey *v, const char *prefix)
 	return allocator;
 }
 
+/*
+ * A function that allocates may end with a jump to another that does; but not a C library's own
+ * malloc.
+ */
+static void mark_forwarders(struct probe_points *points)
+{
+	bool is_libc = points->allocator == ALLOCATOR_GLIBC || points->allocator == ALLOCATOR_MUSL;
+
+	for (uint32_t i = 0; i < points->cnt; i++) {
+		struct probe_point *point = &points->points[i];
+
+		if (allocates(point->func) && !(is_libc && point->func == UF_MALLOC))
+			point->flags |= UF_COOKIE_MAY_FORWARD;
+	}
+}
+
 int probe_points__find(const struct elf_image *img, const char *prefix, struct probe_points *out)
 {
 	struct search s = {0};
@@ -623,6 +646,7 @@ int probe_points__find(const struct elf_image *img, const char *prefix, struct p
 		err = place_all(img, &s, out);
 	if (out->cnt)
 		out->allocator = survey__any(&v, prefix);
+	mark_forwarders(out);
 	if (err)
 		probe_points__release(out);
 	return err;
