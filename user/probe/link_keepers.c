@@ -14,7 +14,8 @@
  * What a thread is to do is asked for in its slots; it does it, and says so there. Where threads, or
  * tables of their own, cannot be had, links stay in the process's table and are closed in turn.
  */
-#define SLOTS 4 /* closed one after the other */
+#define SLOTS  4 /* closed one after the other */
+#define SPREAD 8 /* threads, before any has more than one */
 #define STACK_BYTES (64u << 10)
 
 enum slot_state {
@@ -148,15 +149,29 @@ static bool add_keeper(struct link_keepers *keepers)
 	return true;
 }
 
-/* The number of a free slot, or -ENOMEM. */
+static int free_slot(const struct keeper *keeper)
+{
+	int i = 0;
+
+	while (i < SLOTS && keeper->slots[i].state != SLOT_FREE)
+		i++;
+	return i;
+}
+
+/* The number of a free slot, or -ENOMEM. The first links have a thread each. */
 static int find_room(struct link_keepers *keepers)
 {
-	uint32_t max = keepers->cnt * SLOTS;
+	int room = -ENOMEM, max = (int)keepers->cnt * SLOTS;
 
-	for (uint32_t i = 0; i < max; i++)
-		if (slot_of(keepers, (int)i)->state == SLOT_FREE)
-			return (int)i;
-	return add_keeper(keepers) ? (int)max : -ENOMEM;
+	for (int link = max - SLOTS; link >= 0; link -= SLOTS) {
+		int slot = free_slot(keepers->list[link / SLOTS]);
+
+		if (slot < SLOTS)
+			room = link + slot;
+	}
+	if (room >= 0 && (keepers->cnt >= SPREAD || room % SLOTS == 0))
+		return room;
+	return add_keeper(keepers) ? max : room;
 }
 
 static void ask(struct link_keepers *keepers, int link, enum slot_state state)
