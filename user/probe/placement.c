@@ -33,7 +33,8 @@
  * accepted: unwind tables give each instruction one stack depth, so whatever
  * arrives in the stretch has the return address at rsp as at the entry, and the
  * target is safe. At worst a call is counted as two, and compilers do not jump
- * back to before the prologue except for a call to oneself.
+ * back to before the prologue except for a call to oneself. (The first calls of
+ * the targets would show it: agent/places.h.)
  *
  * The register facts are Zydis's on x86-64. The arm64 half knows few
  * instructions, and stops at any other.
