@@ -2,10 +2,10 @@
 /*
  * Taking the allocator's probes out for a while, and putting them in again.
  *
- * A link has no switch, it can only be closed. The kernel then takes its breakpoints out at once and
- * waits, for a tenth of a second, until nobody can be in its program any more; so each link is
- * closed by a thread of its own, or the second one's breakpoints would stay for as long. When no
- * more hits come they are out. Linking again takes some milliseconds for all of them.
+ * A link has no switch, it can only be closed. The kernel then takes its breakpoints out within some
+ * milliseconds, and waits a good deal longer until nobody can be in its program any more: the links'
+ * keepers (probe/link_keepers.h) do that, all at the same time. When no more hits come the probes
+ * are out. Linking again takes some milliseconds for all of them.
  *
  * The order in which they come out is not known, so from the beginning no more blocks are recorded.
  */
@@ -15,44 +15,24 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "agent/tracer_internal.h"
+#include "probe/link_keepers.h"
 #include "target/clock.h"
 
-#define MAX_CLOSERS 64       /* threads; each closes one link after the other */
 #define LOOK_NS     1000000L /* between two looks for hits */
-#define STILL_CNT   3        /* looks without one: they are out */
-
-struct closer {
-	pthread_t thread;
-	const int *links;
-	uint32_t first, cnt; /* every MAX_CLOSERS-th from the first on */
-	uint32_t *open_cnt;
-};
+#define STILL_CNT   3        /* looks without one: they are out, */
+#define MAX_LOOKS   300      /* or at last, as some stay for longer than a link takes to be closed */
 
 struct pause {
 	pthread_t thread;
 	bool has_thread;
 	int *links;
 	uint32_t link_cnt;
-	uint32_t open_cnt; /* of them */
-	struct closer closers[MAX_CLOSERS];
 	int stats_fd, cpu_cnt;
 	struct uf_stats *cpu_stats; /* scratch */
 	uint64_t out_ns; /* 0: they are not, yet */
 };
-
-static void *close_links(void *arg)
-{
-	struct closer *closer = arg;
-
-	for (uint32_t i = closer->first; i < closer->cnt; i += MAX_CLOSERS) {
-		close(closer->links[i]);
-		__atomic_sub_fetch(closer->open_cnt, 1, __ATOMIC_RELEASE);
-	}
-	return NULL;
-}
 
 static uint64_t hit_cnt(const struct pause *pause)
 {
@@ -72,7 +52,7 @@ static void wait_until_still(struct pause *pause)
 	uint64_t hits = hit_cnt(pause), since_ns = monotonic_ns();
 	int still_cnt = 0;
 
-	while (still_cnt < STILL_CNT && __atomic_load_n(&pause->open_cnt, __ATOMIC_ACQUIRE)) {
+	for (int looks = 0; still_cnt < STILL_CNT && looks < MAX_LOOKS; looks++) {
 		uint64_t now_hits;
 
 		nanosleep(&look, NULL);
@@ -87,29 +67,9 @@ static void wait_until_still(struct pause *pause)
 	__atomic_store_n(&pause->out_ns, since_ns, __ATOMIC_RELEASE);
 }
 
-/* The thread that looks after the others. */
-static void *take_out(void *arg)
+static void *look(void *arg)
 {
-	struct pause *pause = arg;
-	uint32_t started = 0;
-
-	for (uint32_t i = 0; i < MAX_CLOSERS && i < pause->link_cnt; i++) {
-		struct closer *closer = &pause->closers[i];
-
-		*closer = (struct closer){
-			.links = pause->links,
-			.first = i,
-			.cnt = pause->link_cnt,
-			.open_cnt = &pause->open_cnt,
-		};
-		if (i == started && !pthread_create(&closer->thread, NULL, close_links, closer))
-			started++;
-		else
-			close_links(closer);
-	}
-	wait_until_still(pause);
-	for (uint32_t i = 0; i < started; i++)
-		pthread_join(pause->closers[i].thread, NULL);
+	wait_until_still(arg);
 	return NULL;
 }
 
@@ -143,7 +103,8 @@ static void take_links(struct pause *pause, struct probed_file *file)
 {
 	while (file->link_cnt)
 		pause->links[pause->link_cnt++] = file->links[--file->link_cnt];
-	tracer__detach(file);
+	free(file->links);
+	file->links = NULL;
 }
 
 int tracer__pause(struct tracer *tracer)
@@ -156,13 +117,13 @@ int tracer__pause(struct tracer *tracer)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < UF_MAX_FILES; i++)
 		take_links(pause, &tracer->files[i]);
-	pause->open_cnt = pause->link_cnt;
 	/* Until they are out frees are seen, and not recorded what may be freed when they are. */
 	tracer__set_sample_bytes(tracer, 0);
 	tracer->pause = pause;
-	pause->has_thread = !pthread_create(&pause->thread, NULL, take_out, pause);
+	link_keepers__let_go(tracer->keepers, pause->links, pause->link_cnt);
+	pause->has_thread = !pthread_create(&pause->thread, NULL, look, pause);
 	if (!pause->has_thread)
-		take_out(pause);
+		wait_until_still(pause);
 	return 0;
 }
 
@@ -175,7 +136,10 @@ void tracer__wait_paused(struct tracer *tracer)
 {
 	struct pause *pause = tracer->pause;
 
-	if (!pause || !pause->has_thread)
+	if (!pause)
+		return;
+	link_keepers__wait(tracer->keepers, pause->links, pause->link_cnt);
+	if (!pause->has_thread)
 		return;
 	pthread_join(pause->thread, NULL);
 	pause->has_thread = false;
