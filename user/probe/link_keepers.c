@@ -158,7 +158,16 @@ static int free_slot(const struct keeper *keeper)
 	return i;
 }
 
-/* The number of a free slot, or -ENOMEM. The first links have a thread each. */
+static bool is_idle(const struct keeper *keeper)
+{
+	for (int i = 0; i < SLOTS; i++)
+		if (keeper->slots[i].state != SLOT_FREE)
+			return false;
+	return true;
+}
+
+/* The number of a free slot, or -ENOMEM. The first links have a thread each, and so have those that
+ * come when others have gone. */
 static int find_room(struct link_keepers *keepers)
 {
 	int room = -ENOMEM, max = (int)keepers->cnt * SLOTS;
@@ -166,6 +175,8 @@ static int find_room(struct link_keepers *keepers)
 	for (int link = max - SLOTS; link >= 0; link -= SLOTS) {
 		int slot = free_slot(keepers->list[link / SLOTS]);
 
+		if (is_idle(keepers->list[link / SLOTS]))
+			return link;
 		if (slot < SLOTS)
 			room = link + slot;
 	}
