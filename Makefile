@@ -15,6 +15,7 @@
 VERSION := 0.1.0
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
+LIBDIR  ?= $(PREFIX)/lib
 MANDIR  ?= $(PREFIX)/share/man
 
 CC      ?= gcc
@@ -50,7 +51,8 @@ USER_SRCS := $(wildcard user/*/*.c)
 MAIN_SRC  := user/cli/main.c
 OBJS      := $(USER_SRCS:%.c=$(BUILD)/%.o)
 ASAN_OBJS := $(USER_SRCS:%.c=$(BUILD)/asan/%.o)
-LIB_ASAN_OBJS := $(filter-out $(MAIN_SRC:%.c=$(BUILD)/asan/%.o),$(ASAN_OBJS))
+LIB_ASAN_OBJS := $(filter-out $(MAIN_SRC:%.c=$(BUILD)/asan/%.o),$(ASAN_OBJS)) \
+		 $(addprefix $(BUILD)/asan/gate/,sampler.o sampled_set.o settings.o) # without malloc
 BPF_OBJ   := $(BUILD)/unfreed.bpf.o
 SKELETON  := $(BUILD)/unfreed.skel.h
 
@@ -65,7 +67,26 @@ PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(patsubst %.cc,$(BUILD)/%,$(PROGRAM_SRCS)
 .SECONDARY:
 .PHONY: all test test-unit test-live test-stacks test-kernels test-compilers stacks check-bpf demo bench install clean vmlinux deps deps-test deps-test-stacks format man asan programs
 
-all: unfreed
+all: unfreed libunfreed-gate.so
+
+# Runs inside other programs, whatever their C library: it is linked with none.
+GATE_SRCS   := $(wildcard gate/*.c)
+GATE_CFLAGS := -std=gnu17 $(WARNINGS) -Wno-missing-prototypes -O2 -g -fPIC -fvisibility=hidden \
+	       -ftls-model=initial-exec -fno-builtin -fno-stack-protector -fcf-protection=none \
+	       -foptimize-sibling-calls -fomit-frame-pointer -fno-tree-loop-distribute-patterns \
+	       -U_FORTIFY_SOURCE -MMD -MP
+ifeq ($(BPF_ARCH),arm64)
+GATE_CFLAGS := $(filter-out -fcf-protection=none,$(GATE_CFLAGS))
+endif
+
+libunfreed-gate.so: $(GATE_SRCS:%.c=$(BUILD)/%.o)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -nostdlib -Wl,-soname,$@,-z,now,-z,relro,--hash-style=both -o $@ $^
+
+$(BUILD)/gate/%.o: gate/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GATE_CFLAGS) -D_GNU_SOURCE -Iinclude -c -o $@ $<
 
 unfreed: $(OBJS)
 	$(call say,LINK,$@)
