@@ -41,7 +41,7 @@ endif
 WARNINGS := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wpointer-arith \
 	    -Wundef -Wvla $(if $(WERROR),-Werror)
 CFLAGS   ?= -O2 -g
-USER_CPPFLAGS := -D_GNU_SOURCE -DUNFREED_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(BUILD)
+USER_CPPFLAGS := -D_GNU_SOURCE -DUNFREED_VERSION='"$(VERSION)"' -DUNFREED_LIBDIR='"$(LIBDIR)/unfreed"' -Iinclude -Iuser -I$(BUILD)
 USER_CFLAGS := -std=gnu17 $(WARNINGS) -MMD -MP
 LIBS := $(shell $(PKG_CONFIG) --libs libbpf libelf libdw 2>/dev/null || echo -lbpf -lelf -ldw) \
 	-lZydis -ljson-c -liberty -lz -lm -pthread
@@ -142,7 +142,7 @@ $(BUILD)/asan/libunfreed.a: $(LIB_ASAN_OBJS)
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/asan/libunfreed.a
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ASAN) $(USER_CFLAGS) $(USER_CPPFLAGS) $$($(PKG_CONFIG) --cflags check json-c) \
+	$(Q)$(CC) $(ASAN) $(USER_CFLAGS) $(USER_CPPFLAGS) -I. $$($(PKG_CONFIG) --cflags check json-c) \
 		-o $@ $< $(BUILD)/asan/libunfreed.a $(LIBS) $$($(PKG_CONFIG) --libs check json-c)
 
 # Our unwind tables against libdw's, row by row, on every file of the system.
@@ -313,14 +313,15 @@ man: $(BUILD)/unfreed.8
 $(BUILD)/unfreed.8: unfreed
 	$(Q)./unfreed --man > $@
 
-install: unfreed $(BUILD)/unfreed.8
+install: unfreed libunfreed-gate.so $(BUILD)/unfreed.8
 	install -D -m 755 unfreed $(DESTDIR)$(SBINDIR)/unfreed
+	install -D -m 755 libunfreed-gate.so $(DESTDIR)$(LIBDIR)/unfreed/libunfreed-gate.so
 	install -D -m 644 $(BUILD)/unfreed.8 $(DESTDIR)$(MANDIR)/man8/unfreed.8
 
 format:
 	clang-format -i $(wildcard user/*/*.[ch] include/*.h bpf/*.[ch] tests/*/*.[ch])
 
 clean:
-	rm -rf $(BUILD) unfreed
+	rm -rf $(BUILD) unfreed libunfreed-gate.so
 
 -include $(shell find $(BUILD) -path $(BUILD)/roots -prune -o -type f -name '*.d' -print 2>/dev/null)

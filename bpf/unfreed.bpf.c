@@ -16,6 +16,7 @@
  *   site        per-site counters
  *   live        live blocks, fork's heritage
  *   alloc       the allocator's probes
+ *   gate        what libunfreed-gate.so samples
  *   pool        CPython's pools of small objects
  *   pool_fault  the same where the function that opens them is not known
  *   region      memory that the program maps itself
@@ -61,6 +62,7 @@
 #include "site.bpf.h"
 #include "live.bpf.h"
 #include "alloc.bpf.h"
+#include "gate.bpf.h"
 #include "pool.bpf.h"
 #include "pool_fault.bpf.h"
 #include "region.bpf.h"

@@ -4,11 +4,11 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include "gate.h"
+#include "gate_contract.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* Where the probes are, see include/gate.h. They begin with a nop, which is the cheapest to probe. */
+/* Where the probes are, see include/gate_contract.h. They begin with a nop, which is the cheapest to probe. */
 EXPORT uintptr_t unfreed_gate_alloc(void *block, size_t size_bytes, uint64_t interval_bytes,
 				    uintptr_t result); /* returns result */
 EXPORT void unfreed_gate_tell(uintptr_t op, uintptr_t value);

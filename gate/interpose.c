@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
 /*
  * libunfreed-gate.so, to be preloaded (LD_PRELOAD): stands before the process's allocator and
- * samples by bytes, so that only what is sampled reaches a probe. See include/gate.h for what the
+ * samples by bytes, so that only what is sampled reaches a probe. See include/gate_contract.h for what the
  * probes are told.
  *
  * What is not sampled must cost next to nothing: a countdown of the thread, a byte that says "not

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "gate.h"
+#include "gate_contract.h"
 
 #define MAX_VALUE          24            /* characters of a size */
 #define MAX_INTERVAL_BYTES (1ULL << 40)

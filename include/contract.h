@@ -264,6 +264,8 @@ struct uf_mapping {
 	X(POOL_TABLE_FULL, "pool_table_full", "Python pools not recorded: the table of pools was full") \
 	X(POOL_UNSOUND, "pool_unsound",                                                            \
 	  "Python pools not recorded: what the interpreter returned is not a new pool as known")      \
+	X(GATE_FULL, "gate_full",                                                                  \
+	  "sampled blocks not recorded: libunfreed-gate.so's table of them was full")                \
 	X(REGION_EVENTS_FULL, "region_events_full",                                                \
 	  "calls of mmap, munmap, mremap or brk not recorded: the event buffer was full")            \
 	X(REGION_CALL_MISSED, "region_call_missed",                                                \

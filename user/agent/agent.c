@@ -15,6 +15,7 @@
 
 #include "agent/cohorts.h"
 #include "agent/collector.h"
+#include "agent/gate.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/long_work.h"
@@ -92,7 +93,8 @@ static int block_signals(struct agent *agent)
 
 static int launch_command(struct agent *agent)
 {
-	int err = launch__prepare(&agent->launch, agent->opts->command, &agent->old_mask);
+	int err = launch__prepare(&agent->launch, agent->opts->command, agent->launch_env,
+				  &agent->old_mask);
 
 	if (err)
 		return err;
@@ -482,6 +484,8 @@ static bool prepare(struct agent *agent)
 {
 	int err = block_signals(agent);
 
+	if (!err && !gate__prepare(agent))
+		return false;
 	if (!err && agent->opts->command)
 		err = launch_command(agent);
 	if (err) {
@@ -556,6 +560,8 @@ void agent__free(struct agent *agent)
 	symbolizer__free(agent->symbolizer);
 	file_table__free(agent->files);
 	free(agent->inodes);
+	for (int i = 0; i < LAUNCH_ENV_MAX; i++)
+		free(agent->launch_env[i]);
 	free(agent->filter.inside);
 	if (agent->out && agent->out != stdout)
 		fclose(agent->out);

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/gate.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/pythons.h"
@@ -132,9 +133,13 @@ static int probe_fd(struct agent *agent, int fd, const char *path, const char *p
 	image = elf_image__open_fd(fd);
 	if (!image)
 		return errno == ENOEXEC ? 0 : -errno;
-	slot = plain_first ? probe_image(agent, fd, image, path, "") : -ENOENT;
-	if (slot == -ENOENT && (prefix[0] || !plain_first))
-		slot = probe_image(agent, fd, image, path, prefix);
+	if (agent->is_gated) {
+		slot = gate__probe_image(agent, fd, image, path);
+	} else {
+		slot = plain_first ? probe_image(agent, fd, image, path, "") : -ENOENT;
+		if (slot == -ENOENT && (prefix[0] || !plain_first))
+			slot = probe_image(agent, fd, image, path, prefix);
+	}
 	if (slot == -ENOENT)
 		remember_found(agent, image, path);
 	elf_image__free(image);
@@ -483,6 +488,8 @@ int agent__probe_command_files(struct agent *agent)
 	struct command_files files = {.agent = agent};
 	int err = command_files__find(agent->opts->command, probe_command_file, &files);
 
+	if (agent->gate_path[0])
+		probe_command_file(&files, agent->gate_path);
 	if (!err && agent->opts->stack_mode != UF_STACK_FP)
 		err = tracer__list_mappings(agent->tracer, getpid(), add_own_table, &files);
 	while (files.cnt)
@@ -527,6 +534,10 @@ bool agent__traces_allocator(const struct agent *agent, pid_t pid)
 void agent__explain_no_allocator(const struct agent *agent, const char *program, char *text,
 				 size_t size)
 {
+	if (agent->is_gated) {
+		gate__explain_absence(program, text, size);
+		return;
+	}
 	snprintf(text, size, "no allocator function found in %.200s or its libraries%s", program,
 		 agent->found[0] ? agent->found
 				 : "; a static or stripped binary? name the file and prefix "

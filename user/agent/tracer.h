@@ -57,6 +57,8 @@ int tracer__attach_process(struct tracer *tracer);
  * -ENOSPC past UF_MAX_FILES.
  */
 int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points);
+/* The same of libunfreed-gate.so, whose functions of include/gate.h are at these file offsets. */
+int tracer__attach_gate(struct tracer *tracer, int fd, uint64_t alloc_offset, uint64_t tell_offset);
 /* Takes the probes of a slot out, which is free then: only of a file that no target has mapped. */
 void tracer__detach_file(struct tracer *tracer, uint32_t slot);
 /* How the probes are placed: "uprobe session", "uprobe multi", "perf uprobe". */

@@ -51,6 +51,7 @@ struct tracer {
 	struct unfreed_bpf *region_skel; /* NULL without --mmap: likewise */
 	struct bpf_link *region_links[REGION_PROGRAMS];
 	uint32_t region_link_cnt;
+	struct unfreed_bpf *gate_skel;  /* likewise, for libunfreed-gate.so */
 	struct unfreed_bpf *throw_skel; /* likewise, for functions that may throw */
 	struct uf_pool *pools;
 	size_t pools_size;
@@ -75,6 +76,8 @@ struct unfreed_bpf *tracer__open_again(void);
 int tracer__load_marked(struct tracer *tracer, struct unfreed_bpf *skel);
 /* Loads what functions that may throw need. 0 or -errno. */
 int tracer__load_throw(struct tracer *tracer);
+/* Loads what libunfreed-gate.so needs. 0 or -errno. */
+int tracer__load_gate(struct tracer *tracer);
 /* Attaches to one place of an interpreter's file, in all targets. 0 or -errno. */
 int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 			 const struct bpf_program *prog, bool is_return, int fd, uint64_t offset);

@@ -43,6 +43,7 @@ enum {
 	KEY_CONTAINER,
 	KEY_CGROUP,
 	KEY_COMM,
+	KEY_GATE,
 	KEY_USAGE,
 	KEY_MAN,
 };
@@ -341,6 +342,9 @@ static const struct option_row table[] = {
 	  .help = "these running processes; may be repeated" },
 	{ KEY_FOLLOW, "follow", NULL, GROUP_TARGET, set_true, FIELD(follow),
 	  .help = "child processes too, those there already and those to come" },
+	{ KEY_GATE, "gate", NULL, GROUP_TARGET, set_true, FIELD(gate),
+	  .help = "start the command with libunfreed-gate.so preloaded, which samples inside the "
+		  "process: next to no cost, estimates instead of exact counts" },
 	{ KEY_COMM, "comm", "NAME", GROUP_TARGET, set_comm,
 	  .help = "processes of this name, as ps -o comm shows it, also those that start later; "
 		  "may be repeated" },
@@ -586,6 +590,11 @@ static int check(struct options *opts)
 				opts->comm_cnt	   ? "comm"
 				: opts->cgroup_cnt ? "cgroup"
 						   : "container");
+	if (opts->gate && !opts->command)
+		return complain("--gate: starts a command: 'unfreed --gate -- COMMAND ...'; a process "
+				"that was started with it (LD_PRELOAD) needs only -p");
+	if (opts->gate && (opts->object_cnt || *opts->prefix))
+		return complain("--gate and --%s: give one of them", opts->object_cnt ? "object" : "prefix");
 	if (opts->kernel && kernel_excludes(opts))
 		return complain("--kernel and %s: give one of them; --kernel takes -p",
 				kernel_excludes(opts));

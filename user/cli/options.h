@@ -23,6 +23,9 @@ struct options {
 	uint32_t pid_cnt;
 	bool follow;                  /* children too */
 	bool mmap;                    /* --mmap: what the program maps itself */
+	bool gate;                    /* --gate: start the command with libunfreed-gate.so */
+	bool has_sample;              /* TODO of the merge */
+	uint64_t sample_bytes;
 	bool whole_host;              /* neither -p nor a command: every process, or those below */
 	const char *comms[OPTIONS_MAX_NAMES];   /* --comm; any of them, or of the next two */
 	uint32_t comm_cnt;

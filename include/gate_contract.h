@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later */
-#ifndef UNFREED_GATE_H
-#define UNFREED_GATE_H
+#ifndef UNFREED_GATE_CONTRACT_H
+#define UNFREED_GATE_CONTRACT_H
 
 /*
  * What libunfreed-gate.so (gate/) tells the probes, and where. It samples inside the process and
