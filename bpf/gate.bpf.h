@@ -30,13 +30,15 @@ static __noinline int gate_take_in(struct pt_regs *ctx)
 	struct uf_block_key key = {.address = PT_REGS_PARM1(ctx)};
 	struct uf_block block = {.size_bytes = PT_REGS_PARM2(ctx)};
 	struct uf_process *process = current_process();
+	__u64 interval = PT_REGS_PARM3(ctx), pc;
 	struct thread_state *thread;
-	__u64 pc;
 
 	if (!process)
 		return 0;
 	stats_add(event_cnt, 1);
-	if (!size_is_wanted(block.size_bytes))
+	/* The interval is the process's word. */
+	if (!size_is_wanted(block.size_bytes) || interval < UF_GATE_SAMPLE_MIN ||
+	    interval > UF_GATE_SAMPLE_MAX)
 		return 0;
 	thread = thread_state_get(true);
 	if (!thread) {
@@ -48,6 +50,7 @@ static __noinline int gate_take_in(struct pt_regs *ctx)
 	if (!site_at(ctx, thread, key.image, UF_SITE_MALLOC, pc, PT_REGS_SP(ctx) + RETURN_SP_DELTA,
 		     &block.site))
 		return 0;
+	block.weight = sample_weight(block.size_bytes, interval);
 	block.epoch = *(volatile __u32 *)&current_epoch;
 	block.fork_gen = process->fork_gen;
 	live_add(&key, &block);
@@ -59,10 +62,7 @@ static __always_inline bool gate_take_out(struct uf_process *process, __u64 addr
 {
 	struct uf_block_key key = {.address = address, .image = process->image};
 
-	if (live_take(process, &key, out))
-		return true;
-	stats_add(unknown_free_cnt, 1);
-	return false;
+	return live_take(process, &key, out);
 }
 
 /* A realloc has begun: what came of the last one is not known, if a signal handler left it so. */

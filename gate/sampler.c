@@ -47,10 +47,6 @@ static uint64_t draw_distance(struct sampler *sampler, uint64_t interval_bytes, 
 bool sampler__draw(struct sampler *sampler, size_t size_bytes, uint64_t interval_bytes,
 		   uint64_t entropy)
 {
-	if (!interval_bytes) {
-		sampler->left_bytes = UINT64_MAX;
-		return false;
-	}
 	if (!sampler->left_bytes)
 		sampler->left_bytes = draw_distance(sampler, interval_bytes, entropy);
 	if (sampler__passes(sampler, size_bytes))

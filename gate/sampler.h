@@ -19,9 +19,10 @@ struct sampler {
 	uint64_t random;     /* state; 0: not seeded */
 };
 
-/* The usual case: no byte of the block is chosen. False: ask sampler__draw. */
+/* The usual case: no byte of the block is chosen, of none one. False: ask sampler__draw. */
 static inline bool sampler__passes(struct sampler *sampler, size_t size_bytes)
 {
+	size_bytes += !size_bytes;
 	if (__builtin_expect(sampler->left_bytes <= size_bytes, 0))
 		return false;
 	sampler->left_bytes -= size_bytes;

@@ -8,8 +8,7 @@
 
 #include "gate_contract.h"
 
-#define MAX_VALUE          24            /* characters of a size */
-#define MAX_INTERVAL_BYTES (1ULL << 40)
+#define MAX_VALUE 24 /* characters of a size */
 
 /* Not the C library's: it would set an errno that it may not have yet. */
 static long system_call(long number, long a, long b, long c)
@@ -39,7 +38,7 @@ uint64_t settings__parse_size(const char *text, uint64_t otherwise)
 		return otherwise;
 	for (; *text >= '0' && *text <= '9'; text++) {
 		value = value * 10 + (uint64_t)(*text - '0');
-		if (value > MAX_INTERVAL_BYTES)
+		if (value > UF_GATE_SAMPLE_MAX)
 			return otherwise;
 	}
 	if (*text == 'K' || *text == 'k')
@@ -52,7 +51,7 @@ uint64_t settings__parse_size(const char *text, uint64_t otherwise)
 		return otherwise;
 	if (*text && text[1])
 		return otherwise;
-	return value > MAX_INTERVAL_BYTES ? otherwise : value;
+	return value < UF_GATE_SAMPLE_MIN || value > UF_GATE_SAMPLE_MAX ? otherwise : value;
 }
 
 /* Goes through NAME=VALUE strings, a character at a time. */

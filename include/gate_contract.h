@@ -27,7 +27,9 @@
 #define UF_GATE_LIBRARY "libunfreed-gate.so"
 #define UF_GATE_SAMPLE  "UNFREED_GATE_SAMPLE" /* environment: bytes, with K, M or G */
 
-#define UF_GATE_SAMPLE_STANDARD (512u << 10)
+#define UF_GATE_SAMPLE_STANDARD (512ULL << 10)
+#define UF_GATE_SAMPLE_MIN      1ULL
+#define UF_GATE_SAMPLE_MAX      (256ULL << 20)
 
 enum uf_gate_op {
 	UF_GATE_FREE,   /* value: a sampled block that is about to be freed */

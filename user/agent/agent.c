@@ -140,6 +140,7 @@ static bool load_tracer(struct agent *agent)
 	const struct tracer_opts tracer_opts = {
 		.min_size_bytes = opts->min_size_bytes,
 		.max_size_bytes = opts->max_size_bytes,
+		.sample_bytes = agent->sample_bytes,
 		.max_blocks = opts->max_blocks,
 		.max_sites = opts->max_sites,
 		.follow = opts->follow,
@@ -228,6 +229,7 @@ static bool make_parts(struct agent *agent)
 	const struct options *opts = agent->opts;
 	const struct collector_opts collector_opts = {
 		.older_ns = opts->older_ns,
+		.sample_bytes = agent->sample_bytes,
 		.sort = opts->sort,
 		.top = opts->top,
 		.grouping = opts->grouping,
@@ -559,6 +561,8 @@ void agent__free(struct agent *agent)
 	tracees__free(agent->tracees);
 	symbolizer__free(agent->symbolizer);
 	file_table__free(agent->files);
+	for (uint32_t i = 0; i < agent->inode_cnt; i++)
+		free(agent->inodes[i].allocator_code);
 	free(agent->inodes);
 	for (int i = 0; i < LAUNCH_ENV_MAX; i++)
 		free(agent->launch_env[i]);

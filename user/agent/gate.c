@@ -10,6 +10,7 @@
 #include "agent/tracees.h"
 #include "agent/tracer.h"
 #include "cli/options.h"
+#include "cli/parse.h"
 #include "gate_contract.h"
 #include "probe/catalog.h"
 #include "target/gate_library.h"
@@ -26,6 +27,24 @@ static char *assignment(const char *name, const char *value, const char *more)
 	return text;
 }
 
+/* -s, or what the environment has for it, or the standard. False: said what is wrong. */
+static bool choose_interval(struct agent *agent)
+{
+	const char *text = getenv(UF_GATE_SAMPLE);
+	uint64_t bytes = UF_GATE_SAMPLE_STANDARD;
+	int err = 0;
+
+	if (agent->opts->has_sample)
+		bytes = agent->opts->sample_bytes;
+	else if (text)
+		err = parse__size_bytes(text, UF_GATE_SAMPLE_MIN, UF_GATE_SAMPLE_MAX, &bytes);
+	agent->sample_bytes = bytes;
+	if (err)
+		agent__say(agent, -1, UF_GATE_SAMPLE "='%s' is not a size from 1 to 256M, like 64K or 1M",
+			   text);
+	return !err;
+}
+
 /* What the command finds in its environment: the library before others that it is to preload. */
 static bool make_environment(struct agent *agent, const char *library)
 {
@@ -35,9 +54,7 @@ static bool make_environment(struct agent *agent, const char *library)
 	agent->launch_env[0] = assignment("LD_PRELOAD", library, others && *others ? others : NULL);
 	if (!agent->launch_env[0])
 		return false;
-	if (getenv(UF_GATE_SAMPLE) && !agent->opts->has_sample)
-		return true;
-	snprintf(interval, sizeof(interval), "%llu", (unsigned long long)agent->gate_interval_bytes);
+	snprintf(interval, sizeof(interval), "%llu", (unsigned long long)agent->sample_bytes);
 	agent->launch_env[1] = assignment(UF_GATE_SAMPLE, interval, NULL);
 	return agent->launch_env[1];
 }
@@ -62,38 +79,53 @@ static bool prepare_command(struct agent *agent)
 	return false;
 }
 
+/* How many of the processes run with it already, and the interval of the last of them. */
+static uint32_t count_gated(const struct agent *agent, uint64_t *interval_bytes)
+{
+	struct uf_gate_state state;
+	uint32_t cnt = 0;
+
+	for (uint32_t i = 0; i < agent->pid_cnt; i++) {
+		if (gate_library__read_state(agent->pids[i], &state))
+			continue;
+		*interval_bytes = state.interval_bytes;
+		cnt++;
+	}
+	return cnt;
+}
+
 /* Processes that run with it already are traced by it, if all of them do. */
 static void look_at_processes(struct agent *agent)
 {
 	const struct options *opts = agent->opts;
-	struct uf_gate_state state;
-	uint32_t cnt = 0;
+	uint64_t interval_bytes = 0;
+	uint32_t cnt;
 
 	if (opts->object_cnt || *opts->prefix || (opts->has_sample && !opts->sample_bytes))
 		return;
-	for (uint32_t i = 0; i < agent->pid_cnt; i++) {
-		if (gate_library__read_state(agent->pids[i], &state))
-			continue;
-		agent->gate_interval_bytes = state.interval_bytes;
-		cnt++;
-	}
-	agent->is_gated = cnt && cnt == agent->pid_cnt;
-	if (cnt && cnt < agent->pid_cnt)
+	cnt = count_gated(agent, &interval_bytes);
+	if (!cnt)
+		return;
+	if (cnt < agent->pid_cnt) {
 		agent__say(agent, 0, "%u of these processes run with " UF_GATE_LIBRARY ", others do not: "
 			   "all are traced without it", cnt);
-	if (agent->is_gated && opts->has_sample && opts->sample_bytes != agent->gate_interval_bytes)
-		agent__say(agent, 0, "-s is not looked at: " UF_GATE_LIBRARY " samples by its own "
-			   UF_GATE_SAMPLE);
+		return;
+	}
+	agent->is_gated = true;
+	agent->sample_bytes = interval_bytes;
+	if (opts->has_sample && opts->sample_bytes != interval_bytes)
+		agent__say(agent, 0, "-s is not looked at: " UF_GATE_LIBRARY " samples as "
+			   UF_GATE_SAMPLE " had it when the process started");
 }
 
 bool gate__prepare(struct agent *agent)
 {
 	const struct options *opts = agent->opts;
 
-	agent->gate_interval_bytes = opts->has_sample ? opts->sample_bytes : UF_GATE_SAMPLE_STANDARD;
+	agent->sample_bytes = opts->sample_bytes;
 	agent->is_gated = opts->gate;
 	if (opts->gate)
-		return prepare_command(agent);
+		return choose_interval(agent) && prepare_command(agent);
 	if (opts->pid_cnt && !opts->kernel)
 		look_at_processes(agent);
 	return true;
@@ -138,6 +170,13 @@ static void say_what_goes_past(const struct agent *agent, const struct elf_image
 	probe_points__release(&points);
 }
 
+bool gate__is_passed_over(const struct agent *agent, const struct elf_image *image)
+{
+	struct gate_offsets offsets;
+
+	return agent->sample_bytes && gate_library__find_offsets(image, &offsets);
+}
+
 int gate__probe_image(struct agent *agent, int fd, const struct elf_image *image, const char *path)
 {
 	struct gate_offsets offsets;
@@ -156,7 +195,7 @@ int gate__probe_image(struct agent *agent, int fd, const struct elf_image *image
 void gate__describe(const struct agent *agent, char *text, size_t size)
 {
 	snprintf(text, size, "one sample per %llu bytes on average, taken by " UF_GATE_LIBRARY,
-		 (unsigned long long)agent->gate_interval_bytes);
+		 (unsigned long long)agent->sample_bytes);
 }
 
 void gate__explain_absence(const char *program, char *text, size_t size)

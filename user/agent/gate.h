@@ -20,6 +20,10 @@ struct elf_image;
  * launched and the tracer loaded. False: said why it cannot be done. */
 bool gate__prepare(struct agent *agent);
 
+/* Is this the library, not to be probed in a trace without it? One that samples could not tell what the
+ * library passes on from what the program asks for, as it leaves no frame. */
+bool gate__is_passed_over(const struct agent *agent, const struct elf_image *image);
+
 /* In place of the allocator's probes. The slot of the file, -ENOENT if it is not the library, or
  * another -errno. */
 int gate__probe_image(struct agent *agent, int fd, const struct elf_image *image, const char *path);

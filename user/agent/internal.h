@@ -24,6 +24,7 @@ struct probed_inode {
 	dev_t dev;
 	ino_t ino;
 	uint32_t slot;  /* of the tracer's */
+	struct code_ranges *allocator_code; /* see agent/nested_calls.h; NULL in an exact trace */
 	bool is_shared; /* known by several names, or wanted by the user: its probes stay */
 };
 
@@ -58,7 +59,7 @@ struct agent {
 	char *launch_env[LAUNCH_ENV_MAX + 1]; /* what it adds to the command's environment */
 	bool is_gated;            /* agent/gate.h */
 	char gate_path[4096];     /* the library, for the command */
-	uint64_t gate_interval_bytes; /* as far as is known */
+	uint64_t sample_bytes;    /* of a trace that samples, here or in the gate; 0: every block */
 	sigset_t old_mask;        /* ours before; the command's */
 	bool mask_is_set;
 	FILE *out;

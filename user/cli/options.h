@@ -24,8 +24,6 @@ struct options {
 	bool follow;                  /* children too */
 	bool mmap;                    /* --mmap: what the program maps itself */
 	bool gate;                    /* --gate: start the command with libunfreed-gate.so */
-	bool has_sample;              /* TODO of the merge */
-	uint64_t sample_bytes;
 	bool whole_host;              /* neither -p nor a command: every process, or those below */
 	const char *comms[OPTIONS_MAX_NAMES];   /* --comm; any of them, or of the next two */
 	uint32_t comm_cnt;
@@ -47,6 +45,8 @@ struct options {
 	bool kernel;                  /* -K: the kernel's own memory; whole_host and pids as else */
 	uint64_t min_size_bytes;      /* -z, default 0 */
 	uint64_t max_size_bytes;      /* -Z, default UINT64_MAX */
+	uint64_t sample_bytes;        /* -s: one sample in so many bytes; 0: every allocation */
+	bool has_sample;              /* given by the user */
 	const struct render_format *format; /* -f, default text */
 	const char *output_path;      /* -w; NULL: stdout */
 	const char *objects[OPTIONS_MAX_OBJECTS]; /* -O */

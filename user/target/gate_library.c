@@ -151,7 +151,10 @@ static int read_state_at(pid_t pid, uint64_t address, struct uf_gate_state *out)
 	if (n != sizeof(*out))
 		return -EFAULT;
 	/* Before the first call of its functions there is none, nor if they are never called. */
-	return out->version == UF_GATE_VERSION ? 0 : -ENOENT;
+	return out->version == UF_GATE_VERSION && out->interval_bytes >= UF_GATE_SAMPLE_MIN &&
+			       out->interval_bytes <= UF_GATE_SAMPLE_MAX
+		       ? 0
+		       : -ENOENT;
 }
 
 /* The mapping may be any file that is called so. */
