@@ -316,6 +316,9 @@ static __noinline int pool_return(struct pt_regs *ctx)
 	if (!process)
 		return 0;
 	stats_add(event_cnt, 1);
+	/* There is no pool_watch() then. */
+	if (cfg_gated)
+		young_pools_look(process->image);
 	/* 3.10 and later have pools of 16 KiB, unless built without the radix tree of arenas. */
 	block.size_bytes = 16384;
 	size_class = pool_class_if_new(result, 16384);

@@ -17,8 +17,8 @@
  *   live        live blocks, fork's heritage
  *   sample      which allocations are recorded, in a trace that samples
  *   alloc       the allocator's probes
- *   gate        what libunfreed-gate.so samples
  *   pool        CPython's pools of small objects
+ *   gate        what libunfreed-gate.so samples, in place of the allocator's probes
  *   pool_fault  the same where the function that opens them is not known
  *   region      memory that the program maps itself
  *   process     fork, exec, exit, signals
@@ -65,8 +65,8 @@
 #include "live.bpf.h"
 #include "sample.bpf.h"
 #include "alloc.bpf.h"
-#include "gate.bpf.h"
 #include "pool.bpf.h"
+#include "gate.bpf.h"
 #include "pool_fault.bpf.h"
 #include "region.bpf.h"
 #include "process.bpf.h"

@@ -141,6 +141,7 @@ static bool load_tracer(struct agent *agent)
 		.min_size_bytes = opts->min_size_bytes,
 		.max_size_bytes = opts->max_size_bytes,
 		.sample_bytes = agent->sample_bytes,
+		.is_gated = agent->is_gated,
 		.max_blocks = opts->max_blocks,
 		.max_sites = opts->max_sites,
 		.follow = opts->follow,

@@ -2,9 +2,11 @@
 #include "agent/gate.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/internal.h"
 #include "agent/tracees.h"
@@ -13,6 +15,7 @@
 #include "cli/parse.h"
 #include "gate_contract.h"
 #include "probe/catalog.h"
+#include "probe/elf_image.h"
 #include "target/gate_library.h"
 
 /* -- before the trace -- */
@@ -79,6 +82,25 @@ static bool prepare_command(struct agent *agent)
 	return false;
 }
 
+/* A program's own malloc() is called, whatever is preloaded: of little use is what else is sampled. */
+static bool is_bypassed(pid_t pid)
+{
+	struct elf_image *image;
+	bool is_bypassed;
+	char path[40];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return true;
+	image = elf_image__open_fd(fd);
+	is_bypassed = !image || gate_library__is_bypassed(image);
+	elf_image__free(image);
+	close(fd);
+	return is_bypassed;
+}
+
 /* How many of the processes run with it already, and the interval of the last of them. */
 static uint32_t count_gated(const struct agent *agent, uint64_t *interval_bytes)
 {
@@ -86,7 +108,7 @@ static uint32_t count_gated(const struct agent *agent, uint64_t *interval_bytes)
 	uint32_t cnt = 0;
 
 	for (uint32_t i = 0; i < agent->pid_cnt; i++) {
-		if (gate_library__read_state(agent->pids[i], &state))
+		if (gate_library__read_state(agent->pids[i], &state) || is_bypassed(agent->pids[i]))
 			continue;
 		*interval_bytes = state.interval_bytes;
 		cnt++;
@@ -148,26 +170,38 @@ static bool is_covered(const char *name)
 	return false;
 }
 
-static void say_what_goes_past(const struct agent *agent, const struct elf_image *image,
+static void say_what_goes_past(const struct agent *agent, const struct probe_points *points,
 			       const char *path)
 {
-	struct probe_points points = {0};
-	const char *first = NULL;
-	uint32_t cnt = 0;
+	uint32_t cnt = points->refused_cnt;
+	const char *name = points->refused;
 
-	if (probe_points__find(image, "", &points))
-		return;
-	for (uint32_t i = 0; i < points.cnt; i++) {
-		if (is_covered(points.points[i].name) || points.points[i].func == UF_FREE)
+	for (uint32_t i = 0; i < points->cnt; i++) {
+		const struct probe_point *point = &points->points[i];
+
+		if (is_covered(point->name) || point->func == UF_FREE)
 			continue;
-		if (!cnt++)
-			first = points.points[i].name;
+		name = point->name;
+		cnt++;
 	}
-	cnt += points.refused_cnt;
 	if (cnt)
-		agent__say(agent, 0, "%s: %u functions that go past the gate (%s), what they allocate is "
-			   "not counted", path, cnt, first ? first : points.refused);
+		agent__say(agent, 0, "%s: %u functions go past the gate (%s), what they allocate is not "
+			   "counted", path, cnt, name);
+}
+
+bool gate__has_allocator(int fd)
+{
+	struct elf_image *image = elf_image__open_fd(fd);
+	struct probe_points points = {0};
+	struct gate_offsets offsets;
+	bool has = false;
+
+	if (image && !gate_library__find_offsets(image, &offsets) &&
+	    !probe_points__find(image, "", &points))
+		has = points.has_alloc && points.has_free;
 	probe_points__release(&points);
+	elf_image__free(image);
+	return has;
 }
 
 bool gate__is_passed_over(const struct agent *agent, const struct elf_image *image)
@@ -179,11 +213,14 @@ bool gate__is_passed_over(const struct agent *agent, const struct elf_image *ima
 
 int gate__probe_image(struct agent *agent, int fd, const struct elf_image *image, const char *path)
 {
+	struct probe_points points = {0};
 	struct gate_offsets offsets;
 	int slot;
 
 	if (!gate_library__find_offsets(image, &offsets)) {
-		say_what_goes_past(agent, image, path);
+		if (!probe_points__find(image, "", &points))
+			say_what_goes_past(agent, &points, path);
+		probe_points__release(&points);
 		return -ENOENT;
 	}
 	slot = tracer__attach_gate(agent->tracer, fd, offsets.alloc, offsets.tell);

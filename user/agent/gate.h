@@ -24,6 +24,9 @@ bool gate__prepare(struct agent *agent);
  * library passes on from what the program asks for, as it leaves no frame. */
 bool gate__is_passed_over(const struct agent *agent, const struct elf_image *image);
 
+/* Is there an allocator in the file open at fd, other than this library? */
+bool gate__has_allocator(int fd);
+
 /* In place of the allocator's probes. The slot of the file, -ENOENT if it is not the library, or
  * another -errno. */
 int gate__probe_image(struct agent *agent, int fd, const struct elf_image *image, const char *path);

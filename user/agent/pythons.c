@@ -181,7 +181,7 @@ static int probe_new_pool(struct pythons *pythons, pid_t pid, const struct mappi
 
 static bool has_allocator(const struct mapped_file *file)
 {
-	return file->has_probes;
+	return file->has_allocator;
 }
 
 static int find_exit(const struct elf_symbol *symbol, void *arg)

@@ -36,6 +36,7 @@ struct tracer_opts {
 			       * what they allocate, or (pid_cnt 0) everybody */
 	const pid_t *pids;    /* borrowed while the tracer lives */
 	uint32_t pid_cnt;
+	bool is_gated;        /* tracer__attach_gate is called, tracer__attach_file is not */
 	enum attach_mode attach;
 	enum uf_stack_mode stack_mode;
 	bool mmap;            /* tracer__attach_regions will be called */
