@@ -52,6 +52,8 @@ static struct sampled_set sampled;
 
 static void find_next(void);
 
+EXPORT void *malloc(size_t size);
+
 /* Each begins as one that finds them all first. */
 #define X(result, name, parameters, arguments)                                                     \
 	static result first_##name parameters;                                                     \
@@ -94,10 +96,19 @@ static COLD void find_next(void)
 	next_##name = (result(*) parameters)(found ? found : (void *)no_block);
 	FUNCTIONS(X)
 #undef X
-	if (unfreed_gate_state.version)
+	if (unfreed_gate_state.interval_bytes)
 		return;
 	unfreed_gate_state.interval_bytes = settings__interval_bytes();
-	__atomic_store_n(&unfreed_gate_state.version, UF_GATE_VERSION, __ATOMIC_RELEASE);
+	/* If the program has its own, or another library comes before this one, only the rest of the
+	 * functions is called, if any. */
+	if (next__first("malloc") == (void *)malloc)
+		__atomic_store_n(&unfreed_gate_state.version, UF_GATE_VERSION, __ATOMIC_RELEASE);
+}
+
+/* So that it can be seen in a process that has not allocated yet. */
+__attribute__((constructor)) static void settle(void)
+{
+	find_next();
 }
 
 /* -- what is sampled -- */
@@ -141,7 +152,7 @@ static uint64_t entropy(void)
 /* A block of which sampler__passes says no. */
 static COLD bool draw(size_t size, uintptr_t frame)
 {
-	if (!unfreed_gate_state.version)
+	if (!unfreed_gate_state.interval_bytes)
 		find_next();
 	return sampler__draw(&sampler, size, unfreed_gate_state.interval_bytes, entropy()) &&
 	       !is_inside(frame);
@@ -157,6 +168,10 @@ static COLD bool keep(void *block, size_t size)
 	unfreed_gate_tell(UF_GATE_LOST, size);
 	return false;
 }
+
+/* The same for a function that returns an error: a conversion of the result would come after it. */
+extern int tell_of_success(void *block, size_t size, uint64_t interval_bytes,
+			   uintptr_t zero) __asm__(UF_GATE_ALLOC);
 
 #define FRAME ((uintptr_t)__builtin_frame_address(0))
 
@@ -269,7 +284,7 @@ EXPORT int posix_memalign(void **out, size_t align, size_t size)
 	leave(outer);
 	if (!is_sampled || err || !keep(*out, size))
 		return err;
-	return (int)unfreed_gate_alloc(*out, size, unfreed_gate_state.interval_bytes, 0);
+	return tell_of_success(*out, size, unfreed_gate_state.interval_bytes, 0);
 }
 
 #define ALIGNED(name, parameters, arguments, bytes)                                                \

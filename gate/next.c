@@ -138,15 +138,32 @@ static void *find_in(const struct link_map *map, const char *name)
 	return i ? (void *)(map->l_addr + symbols.table[i].st_value) : NULL;
 }
 
-void *next__find(const char *name)
+static const struct link_map *first_map(void)
 {
 	const struct r_debug *debug = &_r_debug ? &_r_debug : &_dl_debug_addr ? _dl_debug_addr : NULL;
-	const struct link_map *map = debug ? debug->r_map : NULL;
+
+	return debug ? debug->r_map : NULL;
+}
+
+static void *find_from(const struct link_map *map, const char *name)
+{
 	void *found = NULL;
+
+	for (; map && !found; map = map->l_next)
+		found = find_in(map, name);
+	return found;
+}
+
+void *next__find(const char *name)
+{
+	const struct link_map *map = first_map();
 
 	while (map && map->l_ld != _DYNAMIC)
 		map = map->l_next;
-	for (map = map ? map->l_next : NULL; map && !found; map = map->l_next)
-		found = find_in(map, name);
-	return found;
+	return map ? find_from(map->l_next, name) : NULL;
+}
+
+void *next__first(const char *name)
+{
+	return find_from(first_map(), name);
 }

@@ -9,5 +9,7 @@
  * come up. NULL: there is none. For the start of the process: nothing is locked.
  */
 void *next__find(const char *name);
+/* The one that it does call. */
+void *next__first(const char *name);
 
 #endif

@@ -41,9 +41,9 @@ enum uf_gate_op {
 
 #define UF_GATE_VERSION 1
 
-/* Readable in the process's memory. All zero until the first call of an interposed function. */
+/* Readable in the process's memory, from before main() on. */
 struct uf_gate_state {
-	__u32 version;
+	__u32 version; /* 0: not the process's malloc() */
 	__u32 pad;
 	__u64 interval_bytes;
 };

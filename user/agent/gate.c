@@ -2,11 +2,9 @@
 #include "agent/gate.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/internal.h"
 #include "agent/tracees.h"
@@ -82,25 +80,6 @@ static bool prepare_command(struct agent *agent)
 	return false;
 }
 
-/* A program's own malloc() is called, whatever is preloaded: of little use is what else is sampled. */
-static bool is_bypassed(pid_t pid)
-{
-	struct elf_image *image;
-	bool is_bypassed;
-	char path[40];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return true;
-	image = elf_image__open_fd(fd);
-	is_bypassed = !image || gate_library__is_bypassed(image);
-	elf_image__free(image);
-	close(fd);
-	return is_bypassed;
-}
-
 /* How many of the processes run with it already, and the interval of the last of them. */
 static uint32_t count_gated(const struct agent *agent, uint64_t *interval_bytes)
 {
@@ -108,7 +87,7 @@ static uint32_t count_gated(const struct agent *agent, uint64_t *interval_bytes)
 	uint32_t cnt = 0;
 
 	for (uint32_t i = 0; i < agent->pid_cnt; i++) {
-		if (gate_library__read_state(agent->pids[i], &state) || is_bypassed(agent->pids[i]))
+		if (gate_library__read_state(agent->pids[i], &state))
 			continue;
 		*interval_bytes = state.interval_bytes;
 		cnt++;

@@ -25,7 +25,8 @@ static bool is_file(const char *path)
 	return !stat(path, &st) && S_ISREG(st.st_mode);
 }
 
-static bool is_beside_us(char *path, size_t size)
+/* In a folder as seen from the one that this program is in. */
+static bool is_near_us(const char *folder, char *path, size_t size)
 {
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -38,12 +39,13 @@ static bool is_beside_us(char *path, size_t size)
 	if (!slash)
 		return false;
 	*slash = 0;
-	return (size_t)snprintf(path, size, "%s/" UF_GATE_LIBRARY, self) < size && is_file(path);
+	return (size_t)snprintf(path, size, "%s/%s" UF_GATE_LIBRARY, self, folder) < size &&
+	       is_file(path);
 }
 
 int gate_library__find(char *path, size_t size)
 {
-	if (!is_beside_us(path, size)) {
+	if (!is_near_us("", path, size) && !is_near_us("../lib/unfreed/", path, size)) {
 		snprintf(path, size, "%s", UNFREED_LIBDIR "/" UF_GATE_LIBRARY);
 		if (!is_file(path))
 			return -ENOENT;
@@ -66,7 +68,8 @@ static int see_malloc(const struct elf_symbol *symbol, void *arg)
 	return symbol->is_dynamic && !symbol->is_local && !strcmp(symbol->name, "malloc");
 }
 
-bool gate_library__is_bypassed(const struct elf_image *program)
+/* That one comes before any library's. */
+static bool has_malloc(const struct elf_image *program)
 {
 	return elf_image__for_each_function(program, see_malloc, NULL) > 0;
 }
@@ -90,7 +93,7 @@ static const char *why_not(int fd, const struct elf_image *image)
 	if (gains_privileges(fd))
 		return "it gains privileges (set-user-ID and the like), which no library can be "
 		       "preloaded into";
-	if (gate_library__is_bypassed(image))
+	if (has_malloc(image))
 		return "it has a malloc() of its own";
 	return NULL;
 }
@@ -150,7 +153,6 @@ static int read_state_at(pid_t pid, uint64_t address, struct uf_gate_state *out)
 		return -errno;
 	if (n != sizeof(*out))
 		return -EFAULT;
-	/* Before the first call of its functions there is none, nor if they are never called. */
 	return out->version == UF_GATE_VERSION && out->interval_bytes >= UF_GATE_SAMPLE_MIN &&
 			       out->interval_bytes <= UF_GATE_SAMPLE_MAX
 		       ? 0

@@ -13,7 +13,7 @@ struct uf_gate_state;
 /* libunfreed-gate.so (gate/, include/gate_contract.h), as seen from outside. */
 
 /*
- * Where it is installed: beside this program, or in the folder of the build's LIBDIR. 0; -ENOENT;
+ * Where it is: beside this program, in ../lib/unfreed from there, or in the build's LIBDIR. 0; -ENOENT;
  * -EINVAL: LD_PRELOAD cannot name that path, which is in path all the same.
  */
 int gate_library__find(char *path, size_t size);
@@ -35,8 +35,5 @@ bool gate_library__find_offsets(const struct elf_image *image, struct gate_offse
  * what the process allocates by; or another -errno. What it says is the process's word.
  */
 int gate_library__read_state(pid_t pid, struct uf_gate_state *out);
-
-/* The program's own malloc() comes before any library's. */
-bool gate_library__is_bypassed(const struct elf_image *program);
 
 #endif
