@@ -53,6 +53,8 @@ static struct sampled_set sampled;
 static void find_next(void);
 
 EXPORT void *malloc(size_t size);
+/* By its own name it would be whichever the process calls. */
+extern void *our_malloc(size_t size) __attribute__((alias("malloc"), visibility("hidden")));
 
 /* Each begins as one that finds them all first. */
 #define X(result, name, parameters, arguments)                                                     \
@@ -83,6 +85,11 @@ static void *no_block(void)
 	return NULL;
 }
 
+static bool is_in_front(void)
+{
+	return next__first("malloc") == (void *)our_malloc;
+}
+
 /* If two threads are the first, both find the same. */
 static COLD void find_next(void)
 {
@@ -101,14 +108,15 @@ static COLD void find_next(void)
 	unfreed_gate_state.interval_bytes = settings__interval_bytes();
 	/* If the program has its own, or another library comes before this one, only the rest of the
 	 * functions is called, if any. */
-	if (next__first("malloc") == (void *)malloc)
+	if (is_in_front())
 		__atomic_store_n(&unfreed_gate_state.version, UF_GATE_VERSION, __ATOMIC_RELEASE);
 }
 
 /* So that it can be seen in a process that has not allocated yet. */
 __attribute__((constructor)) static void settle(void)
 {
-	find_next();
+	if (is_in_front())
+		find_next();
 }
 
 /* -- what is sampled -- */

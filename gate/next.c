@@ -145,25 +145,34 @@ static const struct link_map *first_map(void)
 	return debug ? debug->r_map : NULL;
 }
 
-static void *find_from(const struct link_map *map, const char *name)
+static bool is_ours(const struct link_map *map)
+{
+	return map->l_ld == _DYNAMIC;
+}
+
+/* Not past end. */
+static void *find_between(const struct link_map *map, const struct link_map *end, const char *name)
 {
 	void *found = NULL;
 
-	for (; map && !found; map = map->l_next)
+	for (; map != end && !found; map = map->l_next)
 		found = find_in(map, name);
 	return found;
 }
 
 void *next__find(const char *name)
 {
-	const struct link_map *map = first_map();
+	const struct link_map *first = first_map(), *ours = first;
+	void *found;
 
-	while (map && map->l_ld != _DYNAMIC)
-		map = map->l_next;
-	return map ? find_from(map->l_next, name) : NULL;
+	while (ours && !is_ours(ours))
+		ours = ours->l_next;
+	found = ours ? find_between(ours->l_next, NULL, name) : NULL;
+	/* Loaded later than all others, for somebody who calls it by its address. */
+	return found ? found : find_between(first, ours, name);
 }
 
 void *next__first(const char *name)
 {
-	return find_from(first_map(), name);
+	return find_between(first_map(), NULL, name);
 }
