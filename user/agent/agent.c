@@ -142,6 +142,7 @@ static bool load_tracer(struct agent *agent)
 		.max_size_bytes = opts->max_size_bytes,
 		.sample_bytes = agent->sample_bytes,
 		.is_gated = agent->is_gated,
+		.no_pools = opts->no_pools,
 		.max_blocks = opts->max_blocks,
 		.max_sites = opts->max_sites,
 		.follow = opts->follow,

@@ -310,7 +310,7 @@ static bool prepare_for_python(struct agent *agent, int fd)
 {
 	bool may_be = python_file__may_be_python(fd);
 
-	if (may_be)
+	if (may_be && tracer__wants_pools(agent->tracer))
 		tracer__load_pools(agent->tracer);
 	return may_be;
 }

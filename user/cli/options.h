@@ -24,6 +24,7 @@ struct options {
 	bool follow;                  /* children too */
 	bool mmap;                    /* --mmap: what the program maps itself */
 	bool gate;                    /* --gate: start the command with libunfreed-gate.so */
+	bool no_pools;                /* --no-pools: not Python's small objects */
 	bool whole_host;              /* neither -p nor a command: every process, or those below */
 	const char *comms[OPTIONS_MAX_NAMES];   /* --comm; any of them, or of the next two */
 	uint32_t comm_cnt;
