@@ -116,7 +116,6 @@ int gate_tell(struct pt_regs *ctx)
 	if (!process)
 		return 0;
 	stats_add(event_cnt, 1);
-	young_pools_look_gated(process->image);
 	if (op == UF_GATE_FREE) {
 		if (gate_take_out(process, value, &block))
 			site_remove_block(&block);

@@ -21,7 +21,6 @@ const volatile bool cfg_inherit = true;
 
 const volatile __u32 cfg_stack_mode = UF_STACK_AUTO;
 const volatile bool cfg_sampled = false; /* not every allocation is recorded */
-const volatile bool cfg_gated = false; /* libunfreed-gate.so tells of blocks: bpf/gate.bpf.h */
 const volatile bool cfg_mmap = false; /* regions that the program maps itself count */
 
 /* ---- shared with user space through mmap ---- */

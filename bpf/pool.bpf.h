@@ -127,7 +127,6 @@ __noinline int pool_open(struct uf_block_key *at, struct uf_block *opened, __u32
  * handed out again between two looks: that is missed.
  */
 #define YOUNG_NS         2000000000ULL
-#define LOOK_EACH_GATED_NS 32000 /* in a trace that is to cost next to nothing */
 #define LOOK_EACH_NS     4000 /* one pool in so much time; it takes 100 ns */
 #define FREE_LIST_LOOKED 8   /* blocks, and as many as were freed since the last look */
 #define FREE_LIST_MAX    256
@@ -235,7 +234,7 @@ static __always_inline void young_pools_look(uf_image_id image)
 	if (!young)
 		return;
 	now = bpf_ktime_get_ns();
-	cnt = 1 + (now - young->looked_ns) / (cfg_gated ? LOOK_EACH_GATED_NS : LOOK_EACH_NS);
+	cnt = 1 + (now - young->looked_ns) / LOOK_EACH_NS;
 	young->looked_ns = now;
 	for (__u32 n = 0; n < YOUNG_POOLS; n++) {
 		struct young_pool *slot = &young->pools[young->turn++ % YOUNG_POOLS];
@@ -262,13 +261,6 @@ static __always_inline void young_pools_look(uf_image_id image)
 			slot->tenant = 0;
 		}
 	}
-}
-
-/* In place of pool_watch() in a trace that has no probes there. (A call: the stack is short.) */
-static __noinline int young_pools_look_gated(uf_image_id image)
-{
-	young_pools_look(image);
-	return 0;
 }
 
 /* At malloc() and free(), beside the program that counts. */
@@ -324,8 +316,6 @@ static __noinline int pool_return(struct pt_regs *ctx)
 	if (!process)
 		return 0;
 	stats_add(event_cnt, 1);
-	if (cfg_gated)
-		young_pools_look_gated(process->image);
 	/* 3.10 and later have pools of 16 KiB, unless built without the radix tree of arenas. */
 	block.size_bytes = 16384;
 	size_class = pool_class_if_new(result, 16384);

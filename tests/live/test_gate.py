@@ -25,9 +25,11 @@ def keep():
     return [bytes(4001) for _ in range(1009)]
 def pass_on():
     return sum(len(bytes(4003)) for _ in range(2003))
+import os, sys, time
+time.sleep(0.5)  # the interpreter has been found by then
 kept = keep()
 pass_on()
-import os, sys
+small = [object() for _ in range(20011)]
 sys.stdout.write("READY\\n"); sys.stdout.flush()
 sys.stdin.read()
 os._exit(0)
@@ -198,9 +200,18 @@ class Exact(GateTest):
                              site["live_bytes"] == 4034 * site["live_count"]), 1009)
         self.assert_no_site(report, "pass_on")
 
-    def launch_python(self):
+    def test_pools_are_left_out_and_said_to_be(self):
+        report = self.launch_python()
+        self.assertEqual({site["kind"] for site in report["sites"]}, {"malloc"})
+        self.assertIn("--pools on", report["targets"][0]["note"])
+        # The allocator's functions are not touched by what is traced of Python, either.
+        self.assertEqual(report["probe_files"], 1)
+        report = self.launch_python("--pools", "on")
+        self.assertIn("pymalloc", {site["kind"] for site in report["sites"]})
+
+    def launch_python(self, *args):
         """A report on the interpreter while it has the blocks."""
-        tool = self.unfreed("--gate", "-i", "200ms", command=[PYTHON, "-c", KEEPS], interval=None,
+        tool = self.unfreed("--gate", "-i", "200ms", *args, command=[PYTHON, "-c", KEEPS], interval=None,
                             stdin=subprocess.PIPE,
                             env={**os.environ, "UNFREED_GATE_SAMPLE": "100"})
         self.assertEqual(tool.stdout.next(), "READY")

@@ -275,7 +275,8 @@ static void probe_mapped_file(struct agent *agent, const struct mapping *mapping
 		say_failure(agent, file->path, n);
 	else
 		file->has_probes = n;
-	file->has_allocator = agent->is_gated ? gate__has_allocator(file->fd) : file->has_probes;
+	file->has_allocator =
+		(agent->is_gated || file->has_probes) && gate__has_allocator(file->fd);
 	probed = n > 0 && !fstat(file->fd, &st) ? find_probed(agent, &st) : NULL;
 	if (probed)
 		file->allocator_code = probed->allocator_code;

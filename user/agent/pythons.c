@@ -261,7 +261,7 @@ static void watch_pools(struct pythons *pythons, struct tracee *tracee,
 
 	if (!tracer__wants_pools(pythons->tracer)) {
 		snprintf(tracee->pool_note, sizeof(tracee->pool_note),
-			 "Python's objects of up to 512 bytes are not traced: --no-pools");
+			 "Python's objects of up to 512 bytes are not traced: --pools on has them");
 		return;
 	}
 	if (!file->pool_probe_is_tried) {

@@ -37,7 +37,6 @@ struct tracer_opts {
 	const pid_t *pids;    /* borrowed while the tracer lives */
 	uint32_t pid_cnt;
 	bool no_pools;        /* Python's small objects are of no interest */
-	bool is_gated;        /* tracer__attach_gate is called, tracer__attach_file is not */
 	enum attach_mode attach;
 	enum uf_stack_mode stack_mode;
 	bool mmap;            /* tracer__attach_regions will be called */
@@ -115,7 +114,7 @@ int tracer__attach_gc(struct tracer *tracer, int fd, const struct gc_places *sta
 		      const struct gc_places *dones);
 /* The collections that were watched in an image; zeros if there were none. 0 or -errno. */
 int tracer__read_gc(const struct tracer *tracer, uf_image_id image, struct uf_python_gc *out);
-/* Not with --no-pools: then none of the next functions is to be called. */
+/* Not if no_pools: then none of the next functions is to be called. */
 bool tracer__wants_pools(const struct tracer *tracer);
 /* Loads what tracer__attach_new_pool needs, where a Python is about to run. 0 or -errno. */
 int tracer__load_pools(struct tracer *tracer);

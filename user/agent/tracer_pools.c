@@ -130,14 +130,8 @@ int tracer__attach_pool_watch(struct tracer *tracer, int fd, const uint64_t *off
 		.cookies = calloc(cnt, sizeof(*places.cookies)),
 		.cnt = cnt,
 	};
-	int err;
+	int err = places.cookies ? tracer__load_pools(tracer) : -ENOMEM;
 
-	/* Not to be hit by each malloc() is what the gate is for. */
-	if (tracer->opts.is_gated) {
-		free((void *)places.cookies);
-		return 0;
-	}
-	err = places.cookies ? tracer__load_pools(tracer) : -ENOMEM;
 	if (!err)
 		err = tracer__attach_in_file(tracer, &tracer->python,
 					     tracer->pool_skel->progs.pool_watch, false, fd, &places);

@@ -33,7 +33,7 @@
 enum {
 	KEY_FOLLOW = 256,
 	KEY_MMAP,
-	KEY_NO_POOLS,
+	KEY_POOLS,
 	KEY_PER_PROCESS,
 	KEY_GROUP,
 	KEY_PREFIX,
@@ -287,6 +287,17 @@ static const char *attach_name(uint32_t index)
 	return index < sizeof(names) / sizeof(names[0]) ? names[index] : NULL;
 }
 
+static const char *pools_name(uint32_t index)
+{
+	static const char *const names[] = {
+		[POOLS_AUTO] = "auto",
+		[POOLS_ON] = "on",
+		[POOLS_OFF] = "off",
+	};
+
+	return index < sizeof(names) / sizeof(names[0]) ? names[index] : NULL;
+}
+
 static const char *stack_mode_name(uint32_t index)
 {
 	static const char *const names[] = {
@@ -386,9 +397,10 @@ static const struct option_row table[] = {
 	{ KEY_MMAP, "mmap", NULL, GROUP_FILTER, set_true, FIELD(mmap),
 	  .help = "also memory that the program itself maps: anonymous mmap, mremap, brk; without it "
 		  "only what comes from the allocator" },
-	{ KEY_NO_POOLS, "no-pools", NULL, GROUP_FILTER, set_true, FIELD(no_pools),
-	  .help = "without Python's objects of up to 512 bytes, which are accounted by pools of 16 KiB: "
-		  "with --gate these are most of what a trace costs" },
+	{ KEY_POOLS, "pools", "WHEN", GROUP_FILTER, set_choice, FIELD(pools), .choice = pools_name,
+	  .standard = "auto",
+	  .help = "Python's objects of up to 512 bytes, by pools: to tell who holds one each malloc and "
+		  "free is looked at, so auto means off behind libunfreed-gate.so, and on without it" },
 	{ 'o', "older", "DUR", GROUP_FILTER, set_u64, FIELD(older_ns), &duration,
 	  .min = "0", .max = "365d", .standard = "0", .help = "only blocks at least this old" },
 	{ 'z', "min-size", "SIZE", GROUP_FILTER, set_u64, FIELD(min_size_bytes), &size,
@@ -568,7 +580,7 @@ static const char *kernel_excludes(const struct options *opts)
 		{opts->command, "a command"},
 		{opts->follow, "--follow"},
 		{opts->mmap, "--mmap"},
-		{opts->no_pools, "--no-pools"},
+		{opts->pools != POOLS_AUTO, "--pools"},
 		{opts->comm_cnt, "--comm"},
 		{opts->cgroup_cnt, "--cgroup"},
 		{opts->container_cnt, "--container"},

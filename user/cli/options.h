@@ -18,13 +18,19 @@
 #define OPTIONS_MAX_OBJECTS 32
 #define OPTIONS_MAX_NAMES   32
 
+enum pools_mode {
+	POOLS_AUTO, /* unless the processes run with the gate */
+	POOLS_ON,
+	POOLS_OFF,
+};
+
 struct options {
 	pid_t pids[OPTIONS_MAX_PIDS]; /* -p, each once */
 	uint32_t pid_cnt;
 	bool follow;                  /* children too */
 	bool mmap;                    /* --mmap: what the program maps itself */
 	bool gate;                    /* --gate: start the command with libunfreed-gate.so */
-	bool no_pools;                /* --no-pools: not Python's small objects */
+	enum pools_mode pools;        /* --pools: are Python's small objects traced? */
 	bool whole_host;              /* neither -p nor a command: every process, or those below */
 	const char *comms[OPTIONS_MAX_NAMES];   /* --comm; any of them, or of the next two */
 	uint32_t comm_cnt;
