@@ -16,6 +16,9 @@
  * A function that may throw can have no return probe: the unwinder cannot pass the
  * kernel's trampoline, and the program would end. Its entry is probed, and each ret
  * that it may reach (user/probe/exits.c).
+ *
+ * A trace that samples (bpf/sample.bpf.h) is done with most calls at their entry: neither is their
+ * return seen, nor what the thread is doing.
  */
 
 static __always_inline struct uf_process *current_process(void)
@@ -106,6 +109,24 @@ static __always_inline bool size_is_wanted(__u64 size_bytes)
 	return size_bytes >= cfg_min_size_bytes && size_bytes <= cfg_max_size_bytes;
 }
 
+/* Does the call end the life of a block, which must be settled when it returns? */
+static __always_inline bool call_takes_old(const struct pending_call *call)
+{
+	return func_frees(call->func) && call->address;
+}
+
+/* In a trace that samples: is there nothing to be seen at the call's return? */
+static __always_inline bool call_is_skipped(const struct uf_process *process,
+					    struct pending_call *call)
+{
+	struct uf_block_key key = {.address = call->address, .image = call->image};
+
+	/* What an allocator maps inside its calls is its own. */
+	if (!cfg_sampled || cfg_mmap || call->weight)
+		return false;
+	return !call_takes_old(call) || !live_knows(process, &key, &call->old);
+}
+
 /* True if the return must be seen. (A call: entry and return share no stack of a session.) */
 static __noinline bool alloc_enter(struct pt_regs *ctx)
 {
@@ -120,22 +141,26 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 	if (!process)
 		return false;
 	stats_add(event_cnt, 1);
-	thread = thread_state_get(true);
-	if (!thread) {
-		loss_add(THREAD_STATE, 1);
-		return false;
-	}
-	thread->forwarded = 0;
 	call.sp = PT_REGS_SP(ctx);
 	call.ip = PT_REGS_IP(ctx);
 	call.image = process->image;
 	call.func = UF_COOKIE_FUNC(cookie);
 	call.may_throw = !!(cookie & UF_COOKIE_MAY_THROW);
 	call_read_arguments(&call, ctx, cookie);
+	if (call_takes_old(&call) || size_is_wanted(call.size_bytes))
+		call.weight = sample(call.size_bytes);
+	if (call_is_skipped(process, &call))
+		return false;
+	thread = thread_state_get(true);
+	if (!thread) {
+		loss_add(THREAD_STATE, 1);
+		return false;
+	}
+	thread->forwarded = 0;
 	if (thread->depth && thread_call_is_nested(thread, ctx, &replaced))
 		return false;
 
-	if (func_frees(call.func) && call.address) {
+	if (call_takes_old(&call)) {
 		struct uf_block_key key = {.address = call.address, .image = call.image};
 
 		/* A tail call resizes the block that the jumping function has taken. */
@@ -145,10 +170,10 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 			replaced->has_old = 0;
 		} else if (live_take(process, &key, &call.old)) {
 			call.has_old = 1;
-		} else {
+		} else if (!cfg_sampled) {
 			stats_add(unknown_free_cnt, 1);
 		}
-	} else if (!size_is_wanted(call.size_bytes)) {
+	} else if (!call.weight) {
 		if (!cfg_mmap)
 			return false;
 		/* What it maps is the allocator's all the same. */
@@ -242,17 +267,19 @@ static __noinline int alloc_return(struct pt_regs *ctx, bool at_ret)
 	settle_old_block(call, result);
 	if (!result) {
 		if (!call->has_old || call->size_bytes)
-			stats_add(failed_alloc_cnt, 1);
+			stats_add(failed_alloc_cnt, call->weight);
 		return 0;
 	}
 	process = current_process();
-	if (!process || process->image != call->image || !size_is_wanted(call->size_bytes))
+	if (!process || process->image != call->image || !size_is_wanted(call->size_bytes) ||
+	    !call->weight)
 		return 0;
 	if (!site_at(ctx, thread, call->image, UF_SITE_MALLOC, pc, sp, &block.site))
 		return 0;
 	key.address = result;
 	key.image = call->image;
 	block.size_bytes = call->size_bytes;
+	block.weight = call->weight;
 	block.epoch = *(volatile __u32 *)&current_epoch;
 	block.fork_gen = process->fork_gen;
 	live_add(&key, &block);
@@ -312,7 +339,7 @@ static __always_inline bool free_enter(struct pt_regs *ctx)
 	struct pending_call *replaced = NULL;
 	struct uf_block block = {};
 	struct uf_process *process;
-	struct thread_state *thread;
+	struct thread_state *thread = NULL;
 	bool nested = false;
 
 	/* Or some compilers read it later, through a pointer that the verifier does not allow. */
@@ -323,7 +350,9 @@ static __always_inline bool free_enter(struct pt_regs *ctx)
 	if (!process)
 		return false;
 	stats_add(event_cnt, 1);
-	thread = thread_state_get(cfg_mmap || cookie & UF_COOKIE_MAY_FORWARD);
+	/* Where most blocks are unknown it does not matter who else knows of this one. */
+	if (!cfg_sampled || cfg_mmap)
+		thread = thread_state_get(cfg_mmap || cookie & UF_COOKIE_MAY_FORWARD);
 	if (thread && thread->depth)
 		nested = thread_call_is_nested(thread, ctx, &replaced);
 	if (replaced && replaced->has_old)
@@ -332,7 +361,7 @@ static __always_inline bool free_enter(struct pt_regs *ctx)
 	key.image = process->image;
 	if (live_take(process, &key, &block))
 		site_remove_block(&block);
-	else if (!nested && !is_forwarded(thread, key.address, sp))
+	else if (!cfg_sampled && !nested && !is_forwarded(thread, key.address, sp))
 		stats_add(unknown_free_cnt, 1);
 	if (thread) {
 		thread->forwarded = key.address;

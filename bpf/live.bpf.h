@@ -42,7 +42,11 @@ __noinline int live_hand_down(struct uf_block_key *key, struct uf_block *block)
 	if (!image)
 		return 0;
 	for (int i = 0; i < UF_MAX_HEIRS; i++) {
-		struct uf_block copy = {.size_bytes = block->size_bytes, .epoch = block->epoch};
+		struct uf_block copy = {
+			.size_bytes = block->size_bytes,
+			.epoch = block->epoch,
+			.weight = block->weight,
+		};
 		struct uf_block_key heir_key = {.address = key->address};
 		struct uf_image *heir;
 		int err;
@@ -146,6 +150,17 @@ static __always_inline bool live_take_inherited(struct uf_process *process,
 	return live_put_tombstone(process, key);
 }
 
+/* Is there a block at key? *scratch is overwritten. */
+static __always_inline bool live_knows(const struct uf_process *process, struct uf_block_key *key,
+				       struct uf_block *scratch)
+{
+	struct uf_block *own = bpf_map_lookup_elem(&live, key);
+
+	if (own)
+		return own->site != UF_SITE_TOMBSTONE;
+	return process->flags & UF_PROC_INHERITS && live_find_inherited(key, scratch);
+}
+
 /*
  * Takes the block at key out of the table, before its address can be used
  * again. The site still counts it: site_remove_block, or live_put_back.
@@ -154,9 +169,12 @@ static __always_inline bool live_take_inherited(struct uf_process *process,
 static __always_inline bool live_take(struct uf_process *process, struct uf_block_key *key,
 				      struct uf_block *out)
 {
+	if (live_take_own(process, key, out))
+		return true;
+	if (!(process->flags & UF_PROC_INHERITS))
+		return false;
 	/* Between two looks the parent may free the block and hand it to us: the first again. */
-	return live_take_own(process, key, out) || live_take_inherited(process, key, out) ||
-	       live_take_own(process, key, out);
+	return live_take_inherited(process, key, out) || live_take_own(process, key, out);
 }
 
 /* Enters a new block and counts it at its site. */

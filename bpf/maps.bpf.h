@@ -20,12 +20,19 @@ const volatile __u32 cfg_host_tgid = 0; /* not 0: every process is a target but 
 const volatile bool cfg_inherit = true;
 
 const volatile __u32 cfg_stack_mode = UF_STACK_AUTO;
+const volatile bool cfg_sampled = false; /* not every allocation is recorded */
 const volatile bool cfg_mmap = false; /* regions that the program maps itself count */
 
 /* ---- shared with user space through mmap ---- */
 
 /* The probes of file slot i count only while file_on[i]: set when all of them are in place. */
 __u8 file_on[UF_MAX_FILES];
+
+/*
+ * Bytes between two sample points, on average; 0: none. User space may change it at any time: each
+ * block keeps the weight that it was drawn with.
+ */
+__u64 sample_interval_bytes;
 
 /*
  * Birth epochs. User space advances current_epoch; epoch_cohort says which

@@ -72,7 +72,7 @@ static __always_inline void pool_debit(const struct uf_pool *pool, __u64 tenant)
 		.epoch = pool->epoch,
 	};
 
-	site_remove_block(&block);
+	site_remove_counted(&block, 1);
 }
 
 __u64 next_pool_serial;
@@ -109,7 +109,7 @@ __noinline int pool_open(struct uf_block_key *at, struct uf_block *opened, __u32
 	pool->size_class = size_class;
 	pool->left = left;
 	pool->opened_ns = bpf_ktime_get_ns();
-	site_add_block(&block);
+	site_add_counted(&block, 1);
 	tenant = __sync_fetch_and_add(&next_pool_serial, 1);
 	__sync_lock_test_and_set(&pool->tenant, UF_POOL_TENANT(block.site, tenant));
 	return true;

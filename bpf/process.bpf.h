@@ -122,6 +122,11 @@ static long copy_site(void *map, struct uf_site_key *key, __u32 *index,
 		return 0;
 	to->alloc_bytes = to->inherited_bytes = bytes;
 	to->alloc_cnt = to->inherited_cnt = cnt;
+	if (cfg_sampled) {
+		to->sampled = from->sampled;
+		to->sampled.alloc_cnt -= to->sampled.free_cnt;
+		to->sampled.free_cnt = 0;
+	}
 	for (int c = 0; c < UF_MAX_COHORTS; c++) {
 		to->cohorts[c] = from->cohorts[c];
 		bytes -= to->cohorts[c].live_bytes;
@@ -152,6 +157,7 @@ static __always_inline void follow_child(struct uf_process *parent, __u32 parent
 		/* Blocks born from now on are the parent's alone. */
 		__sync_fetch_and_add(&parent->fork_gen, 1);
 		child.image = image_new(tgid, parent->image, parent->fork_gen);
+		child.flags = UF_PROC_INHERITS;
 	} else {
 		child.image = image_new(tgid, 0, 0);
 	}

@@ -124,7 +124,7 @@ static __always_inline bool region_map(struct pt_regs *regs, uf_image_id image, 
 	event = region_event(image, UF_REGION_MAPPED);
 	if (!event)
 		return true;
-	site_add_block(&block);
+	site_add_counted(&block, 1);
 	event->site = block.site;
 	event->epoch = block.epoch;
 	event->is_fixed = is_fixed;

@@ -83,45 +83,99 @@ static __always_inline struct uf_cohort *site_cohort(struct uf_site *site, __u32
 	return &site->cohorts[i & (UF_MAX_COHORTS - 1)];
 }
 
-/* The block counts as cnt: kernel pages are counted one by one. */
-static __always_inline void site_add_counted(const struct uf_block *block, __u64 cnt)
+static __always_inline struct uf_site *site_add(const struct uf_block *block, __u64 bytes, __u64 cnt)
 {
 	__u32 i = block->site;
 	struct uf_site *site = bpf_map_lookup_elem(&sites, &i);
 	struct uf_cohort *cohort;
 
 	if (!site)
-		return;
+		return NULL;
 	cohort = site_cohort(site, block->epoch);
-	__sync_fetch_and_add(&cohort->live_bytes, block->size_bytes);
+	__sync_fetch_and_add(&cohort->live_bytes, bytes);
 	__sync_fetch_and_add(&cohort->live_cnt, cnt);
-	__sync_fetch_and_add(&site->alloc_bytes, block->size_bytes);
+	__sync_fetch_and_add(&site->alloc_bytes, bytes);
 	__sync_fetch_and_add(&site->alloc_cnt, cnt);
+	return site;
+}
+
+static __always_inline struct uf_site *site_remove(const struct uf_block *block, __u64 bytes,
+						   __u64 cnt)
+{
+	__u32 i = block->site;
+	struct uf_site *site = bpf_map_lookup_elem(&sites, &i);
+	struct uf_cohort *cohort;
+
+	if (!site)
+		return NULL;
+	cohort = site_cohort(site, block->epoch);
+	__sync_fetch_and_add(&cohort->live_bytes, -bytes);
+	__sync_fetch_and_add(&cohort->live_cnt, -cnt);
+	__sync_fetch_and_add(&site->free_bytes, bytes);
+	__sync_fetch_and_add(&site->free_cnt, cnt);
+	return site;
+}
+
+/* What is never sampled. The block counts as cnt: kernel pages are counted one by one. */
+static __always_inline void site_add_counted(const struct uf_block *block, __u64 cnt)
+{
+	site_add(block, block->size_bytes, cnt);
 }
 
 static __always_inline void site_remove_counted(const struct uf_block *block, __u64 cnt)
 {
-	__u32 i = block->site;
-	struct uf_site *site = bpf_map_lookup_elem(&sites, &i);
-	struct uf_cohort *cohort;
-
-	if (!site)
-		return;
-	cohort = site_cohort(site, block->epoch);
-	__sync_fetch_and_add(&cohort->live_bytes, -block->size_bytes);
-	__sync_fetch_and_add(&cohort->live_cnt, -cnt);
-	__sync_fetch_and_add(&site->free_bytes, block->size_bytes);
-	__sync_fetch_and_add(&site->free_cnt, cnt);
+	site_remove(block, block->size_bytes, cnt);
 }
 
+/* What a block adds to the variance of its site: weight * (weight - 1), and that of its bytes. */
+static __always_inline __u64 count_variance(const struct uf_block *block)
+{
+	__u64 weight = block->weight;
+
+	return weight * (weight - 1);
+}
+
+static __always_inline __u64 bytes_variance(const struct uf_block *block)
+{
+	__u64 weight = block->weight, size = block->size_bytes;
+
+	return (size * weight >> UF_VARIANCE_SHIFT / 2) *
+	       (size * (weight - 1) >> UF_VARIANCE_SHIFT / 2);
+}
+
+/* A block of the allocator's. */
 static __always_inline void site_add_block(const struct uf_block *block)
 {
-	site_add_counted(block, 1);
+	struct uf_site *site;
+
+	if (!cfg_sampled) {
+		site_add_counted(block, 1);
+		return;
+	}
+	site = site_add(block, block->size_bytes * block->weight, block->weight);
+	if (!site)
+		return;
+	__sync_fetch_and_add(&site->sampled.alloc_cnt, 1);
+	__sync_fetch_and_add(&site->sampled.live_bytes, block->size_bytes);
+	__sync_fetch_and_add(&site->sampled.bytes_variance, bytes_variance(block));
+	__sync_fetch_and_add(&site->sampled.cnt_variance, count_variance(block));
 }
 
 static __always_inline void site_remove_block(const struct uf_block *block)
 {
-	site_remove_counted(block, 1);
+	struct uf_site *site;
+
+	if (!cfg_sampled) {
+		site_remove_counted(block, 1);
+		return;
+	}
+	site = site_remove(block, block->size_bytes * block->weight, block->weight);
+	if (!site)
+		return;
+	__sync_fetch_and_add(&site->sampled.free_cnt, 1);
+	__sync_fetch_and_add(&site->sampled.live_bytes, -block->size_bytes);
+	__sync_fetch_and_add(&site->sampled.bytes_variance, -bytes_variance(block));
+	__sync_fetch_and_add(&site->sampled.cnt_variance, -count_variance(block));
 }
 
 /* The site of image with the stack of another image's site. False: there is none. */

@@ -45,6 +45,7 @@ struct pending_call {
 	__u64 address;	     /* realloc: the old block; posix_memalign: where the result goes */
 	struct uf_block old; /* realloc: the old block, taken out of the live table */
 	uf_image_id image;
+	__u32 weight; /* of the block that it is going to return; 0: that is not sampled */
 	__u16 level; /* signal level that it was made at */
 	__u8 func;   /* enum uf_func */
 	__u8 has_old : 1;

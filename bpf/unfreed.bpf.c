@@ -15,6 +15,7 @@
  *   truth       (tests only) copies of what was walked
  *   site        per-site counters
  *   live        live blocks, fork's heritage
+ *   sample      which allocations are recorded, in a trace that samples
  *   alloc       the allocator's probes
  *   pool        CPython's pools of small objects
  *   pool_fault  the same where the function that opens them is not known
@@ -37,6 +38,7 @@
 #include "contract.h"
 #include "unwind_row.h"
 #include "python.h"
+#include "sampling.h"
 #include "usdt_arg.h"
 
 /* From the kernel's errno headers, which cannot be included beside vmlinux.h. */
@@ -60,6 +62,7 @@
 #endif
 #include "site.bpf.h"
 #include "live.bpf.h"
+#include "sample.bpf.h"
 #include "alloc.bpf.h"
 #include "pool.bpf.h"
 #include "pool_fault.bpf.h"

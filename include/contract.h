@@ -74,8 +74,9 @@ struct uf_block {
 	__u64 size_bytes; /* as asked for */
 	__u32 site;       /* index into the site table, or UF_SITE_TOMBSTONE */
 	__u32 epoch;      /* of its birth */
-	__u32 fork_gen;   /* forks its image had made at its birth */
-	__u32 inherited_address; /* this address also names a block inherited from a parent and freed here */
+	__u32 fork_gen : 31; /* forks its image had made at its birth */
+	__u32 inherited_address : 1; /* this address also names a block inherited from a parent and freed here */
+	__u32 weight;     /* how many blocks it stands for: 1, or by include/sampling.h */
 };
 
 /* In uf_block.site: inherited from a parent by fork and freed here since. */
@@ -108,6 +109,19 @@ enum uf_site_kind {
 };
 
 /*
+ * Of a site whose blocks are sampled. All else there are estimates then: each block counts with its
+ * weight. The variances are those of what is live, see include/sampling.h.
+ */
+struct uf_sampled {
+	__u64 alloc_cnt, free_cnt; /* of sampled blocks, as they are */
+	__s64 live_bytes; /* what they have, as it is */
+	__u64 bytes_variance; /* in bytes^2 >> UF_VARIANCE_SHIFT */
+	__u64 cnt_variance;
+};
+
+#define UF_VARIANCE_SHIFT 10
+
+/*
  * Counters of one site. Written with atomic adds by the probes; user space
  * reads them through mmap without a system call. Counts only rise; live =
  * alloc - free. The cohorts add up to live.
@@ -124,7 +138,8 @@ struct uf_site {
 	__u64 free_cnt;
 	__u64 inherited_bytes; /* part of alloc_*: copied from the parent at fork */
 	__u64 inherited_cnt;
-	__u64 pad2[7];
+	struct uf_sampled sampled;
+	__u64 pad2[2];
 	struct uf_cohort cohorts[UF_MAX_COHORTS];
 };
 
@@ -348,6 +363,7 @@ struct uf_kernel_running {
 /* In uf_process.flags. */
 #define UF_PROC_WAITS_EXEC 1u /* launched, not yet executing its command: not traced until exec */
 #define UF_PROC_SHARED_MM  2u /* vfork child: its allocations are the parent's */
+#define UF_PROC_INHERITS   4u /* forked: it may free blocks that an ancestor has allocated */
 
 /* A traced process, by tgid. */
 struct uf_process {

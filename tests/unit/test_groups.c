@@ -470,7 +470,7 @@ START_TEST(json_has_the_groups_and_what_joins_them)
 	target = find(array_of(report, "targets"), "pid", "113");
 	group = find(array_of(report, "groups"), "id", string_of(target, "group"));
 	ck_assert_ptr_nonnull(group);
-	ck_assert_uint_eq(json_object_object_length(group), 21);
+	ck_assert_uint_eq(json_object_object_length(group), 23);
 	ck_assert_str_eq(string_of(group, "unit"), "shop.service");
 	ck_assert_str_eq(string_of(group, "exe"), "/usr/bin/shop");
 	ck_assert_str_eq(string_of(group, "container"), "");

@@ -763,8 +763,9 @@ START_TEST(json_has_the_head_the_targets_and_the_totals)
 	struct json_object *report = parse_json(render(render_json, snap));
 	struct json_object *target = item(report, "targets", 0), *totals = field(report, "totals");
 
-	CHECK_FIELD_CNT(report, 18);
+	CHECK_FIELD_CNT(report, 19);
 	check_uint(report, "unfreed", 1);
+	check_uint(report, "sample_bytes", 0);
 	check_string(report, "time", "2024-05-01T12:00:00.123Z");
 	check_real(report, "elapsed_s", 35.04);
 	check_real(report, "older_s", 0);
@@ -931,7 +932,7 @@ START_TEST(json_of_an_empty_snapshot_has_every_field_and_null_for_unknown)
 	snap->target_cnt = 0;
 	snap->older_s = 0.5;
 	report = parse_json(render(render_json, snap));
-	CHECK_FIELD_CNT(report, 18);
+	CHECK_FIELD_CNT(report, 19);
 	check_bool(report, "last", false);
 	check_real(report, "older_s", 0.5);
 	ck_assert_uint_eq(json_object_array_length(field(report, "targets")), 0);

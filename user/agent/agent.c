@@ -138,6 +138,7 @@ static bool load_tracer(struct agent *agent)
 	const struct tracer_opts tracer_opts = {
 		.min_size_bytes = opts->min_size_bytes,
 		.max_size_bytes = opts->max_size_bytes,
+		.sample_bytes = opts->sample_bytes,
 		.max_blocks = opts->max_blocks,
 		.max_sites = opts->max_sites,
 		.follow = opts->follow,
@@ -226,6 +227,7 @@ static bool make_parts(struct agent *agent)
 	const struct options *opts = agent->opts;
 	const struct collector_opts collector_opts = {
 		.older_ns = opts->older_ns,
+		.sample_bytes = opts->sample_bytes,
 		.sort = opts->sort,
 		.top = opts->top,
 		.grouping = opts->grouping,
@@ -555,6 +557,8 @@ void agent__free(struct agent *agent)
 	tracees__free(agent->tracees);
 	symbolizer__free(agent->symbolizer);
 	file_table__free(agent->files);
+	for (uint32_t i = 0; i < agent->inode_cnt; i++)
+		free(agent->inodes[i].allocator_code);
 	free(agent->inodes);
 	free(agent->filter.inside);
 	if (agent->out && agent->out != stdout)

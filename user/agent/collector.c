@@ -12,6 +12,7 @@
 #include "agent/gc_watch.h"
 #include "agent/growth.h"
 #include "agent/kernel_names.h"
+#include "agent/nested_calls.h"
 #include "agent/pools.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
@@ -29,6 +30,7 @@ struct place {
 	uint64_t stack_id, time_ns; /* of the stack that it was made for; 0: none */
 	uint64_t hash;
 	bool is_final;
+	bool is_nested; /* made by an allocator function, in a trace that samples */
 };
 
 struct collector {
@@ -102,6 +104,34 @@ static void read_counters(const struct uf_site *from, struct snapshot_site *site
 	site->live_count = site->alloc_count - site->free_count;
 }
 
+/* Below zero for the moment between two of its numbers. */
+static uint64_t sample_number(const __u64 *number)
+{
+	int64_t n = (int64_t)__atomic_load_n(number, __ATOMIC_RELAXED);
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+/* Of a site whose blocks are sampled. Under --older: the part that is live by ages. */
+static void read_sample(const struct uf_site *from, struct snapshot_site *site)
+{
+	uint64_t freed = __atomic_load_n(&from->sampled.free_cnt, __ATOMIC_ACQUIRE);
+	uint64_t live_bytes = site->alloc_bytes - site->free_bytes;
+	uint64_t live_count = site->alloc_count - site->free_count;
+	double bytes_part = live_bytes ? (double)site->live_bytes / live_bytes : 0;
+	double count_part = live_count ? (double)site->live_count / live_count : 0;
+	uint64_t cnt = __atomic_load_n(&from->sampled.alloc_cnt, __ATOMIC_ACQUIRE) - freed;
+
+	site->sample = (struct snapshot_sample){
+		.count = (uint64_t)(cnt * count_part),
+		.bytes = (uint64_t)(sample_number((const __u64 *)&from->sampled.live_bytes) *
+				    bytes_part),
+		.bytes_variance = (double)sample_number(&from->sampled.bytes_variance) *
+				  (1 << UF_VARIANCE_SHIFT) * bytes_part,
+		.count_variance = (double)sample_number(&from->sampled.cnt_variance) * count_part,
+	};
+}
+
 /* Fills ages, oldest_s and, under --older, what is live. */
 static int read_ages(const struct collector *collector, struct snapshot *snap,
 		     const struct uf_site *from, struct snapshot_site *site,
@@ -166,36 +196,38 @@ static struct place *place_at(struct collector *collector, uint32_t stack)
  * at the first look may get one: its mapping's record may have been on the way. By the second it
  * has come, or never will.
  */
-static uint64_t hash_stack(struct collector *collector, const struct uf_site *from)
+static struct place look_at_stack(struct collector *collector, const struct uf_site *from)
 {
 	const struct uf_stack *stack = tracer__stack(collector->tracer, from->stack);
-	struct place *place = stack ? place_at(collector, from->stack) : NULL;
-	uint64_t hash = from->stack_id;
-	bool is_known, is_final;
+	struct place *known = stack ? place_at(collector, from->stack) : NULL;
+	struct place place = {.hash = from->stack_id};
+	bool is_known;
 
 	if (!stack)
-		return hash;
-	is_known = place && place->stack_id == stack->id && place->time_ns == stack->time_ns;
-	if (is_known && place->is_final)
-		return place->hash;
+		return place;
+	is_known = known && known->stack_id == stack->id && known->time_ns == stack->time_ns;
+	if (is_known && known->is_final)
+		return *known;
+	place.stack_id = stack->id;
+	place.time_ns = stack->time_ns;
 	if (collector->kernel) {
-		hash = kernel_names__hash(collector->kernel, stack);
-		is_final = true;
+		place.hash = kernel_names__hash(collector->kernel, stack);
+		place.is_final = true;
 	} else {
-		is_final = frame_names__hash(collector->names, stack, &hash) || is_known;
+		place.is_final =
+			frame_names__hash(collector->names, stack, &place.hash) || is_known;
+		place.is_nested = collector->opts.sample_bytes &&
+				  stack__is_nested(collector->names, stack);
 	}
-	if (place)
-		*place = (struct place){stack->id, stack->time_ns, hash, is_final};
-	return hash;
+	if (known)
+		*known = place;
+	return place;
 }
 
 /* See snapshot/site_id.h. */
-static uint64_t site_id(struct collector *collector, const struct uf_site *from,
-			const char *program)
+static uint64_t site_id(const struct place *place, const struct uf_site *from, const char *program)
 {
-	uint64_t id = site_id__add_text(hash_stack(collector, from), program);
-
-	return site_id__add(id, from->kind);
+	return site_id__add(site_id__add_text(place->hash, program), from->kind);
 }
 
 static enum snapshot_site_kind kind_of(const struct uf_site *site)
@@ -238,24 +270,28 @@ static int look(const struct collector *collector, uint64_t now, uint32_t site_c
 
 /*
  * The id of a site that is to be shown, and whose it is (none in the kernel); 0: not shown. Pages of
- * the kernel's that are counted as what lies in them are not.
+ * the kernel's that are counted as what lies in them are not, nor calls within others that were
+ * sampled as if they were the program's.
  */
 static uint64_t identify(struct collector *collector, const struct snapshot *snap,
 			 struct sites_look *look, const struct uf_site *from)
 {
-	uint64_t hash;
+	struct place place;
 
 	if (__atomic_load_n(&from->state, __ATOMIC_ACQUIRE) != UF_SITE_READY)
 		return 0;
 	if (collector->kernel) {
-		hash = hash_stack(collector, from);
-		return hash ? site_id__add(hash, from->kind) : 0;
+		place = look_at_stack(collector, from);
+		return place.hash ? site_id__add(place.hash, from->kind) : 0;
 	}
 	if (!look->tracee || look->tracee->image != from->image)
 		look->tracee = tracees__find(collector->tracees, from->image);
 	if (!look->tracee || look->tracee->is_dropped)
 		return 0;
-	return site_id(collector, from, snap->targets[look->tracee->target].program);
+	place = look_at_stack(collector, from);
+	if (place.is_nested && from->kind == UF_SITE_MALLOC)
+		return 0;
+	return site_id(&place, from, snap->targets[look->tracee->target].program);
 }
 
 /* 0 or -ENOMEM. */
@@ -264,6 +300,7 @@ static int add_site(struct collector *collector, struct snapshot *snap, struct s
 {
 	uint64_t id = identify(collector, snap, look, from);
 	struct snapshot_site *site = id ? snapshot__add_site(snap) : NULL;
+	int err;
 
 	if (!id)
 		return 0;
@@ -282,7 +319,10 @@ static int add_site(struct collector *collector, struct snapshot *snap, struct s
 		site->unused_bytes = look->pools[index].unused_bytes;
 		site->foreign_bytes = look->pools[index].foreign_bytes;
 	}
-	return read_ages(collector, snap, from, site, look->ages, look->age_cnt);
+	err = read_ages(collector, snap, from, site, look->ages, look->age_cnt);
+	if (!err && collector->opts.sample_bytes && site->kind == SITE_MALLOC)
+		read_sample(from, site);
+	return err;
 }
 
 static int add_sites(struct collector *collector, struct snapshot *snap, uint64_t now)
@@ -463,7 +503,7 @@ static void skip_system_call(struct snapshot_site *site)
 
 void collector__retire_kernel(struct collector *collector, const struct uf_site *site)
 {
-	if (!hash_stack(collector, site))
+	if (!look_at_stack(collector, site).hash)
 		return;
 	collector->retired.alloc_bytes += site->alloc_bytes;
 	collector->retired.alloc_count += site->alloc_cnt;
@@ -515,6 +555,7 @@ struct snapshot *collector__take(struct collector *collector, bool is_last)
 	snap->probe_cnt = tracer__probe_cnt(collector->tracer);
 	snap->probe_file_cnt = tracer__file_cnt(collector->tracer);
 	snap->is_kernel = collector->kernel;
+	snap->sample_bytes = collector->opts.sample_bytes;
 	err = add_targets(collector, snap);
 	if (!err)
 		err = add_sites(collector, snap, now);

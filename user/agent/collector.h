@@ -25,6 +25,7 @@ struct uf_site;
 
 struct collector_opts {
 	uint64_t older_ns;
+	uint64_t sample_bytes; /* the trace samples; 0: it records all */
 	enum snapshot_sort sort;
 	uint32_t top;
 	enum snapshot_grouping grouping;

@@ -129,12 +129,20 @@ static int add_named(struct frame_list *list, struct symbolizer *symbolizer,
 	return 0;
 }
 
-/* The file that a frame lies in, NULL if none is known, and where; *offset is else its address. */
-static struct mapped_file *find_file(const struct frame_names *names, const struct uf_stack *stack,
-				     uint64_t frame, uint64_t *offset)
+static bool is_python_frame(uint64_t frame)
+{
+	return (frame & (UF_FRAME_IN_FILE | UF_FRAME_PYTHON)) == UF_FRAME_PYTHON;
+}
+
+struct mapped_file *frame_names__file(const struct frame_names *names,
+				      const struct uf_stack *stack, uint64_t frame,
+				      uint64_t *offset)
 {
 	const struct mapping *mapping;
 
+	*offset = 0;
+	if (is_python_frame(frame))
+		return NULL;
 	if (frame & UF_FRAME_IN_FILE) {
 		*offset = UF_FRAME_OFFSET(frame);
 		return unwinder__file(names->unwinder, UF_FRAME_FILE(frame));
@@ -175,16 +183,11 @@ static int add_python(struct frame_list *list, const struct pythons *pythons,
 	return frame->function && frame->file ? 0 : -ENOMEM;
 }
 
-static bool is_python_frame(uint64_t frame)
-{
-	return (frame & (UF_FRAME_IN_FILE | UF_FRAME_PYTHON)) == UF_FRAME_PYTHON;
-}
-
 static int add_native(struct frame_list *list, const struct frame_names *names,
 		      const struct uf_stack *stack, uint64_t frame)
 {
 	uint64_t offset;
-	struct mapped_file *file = find_file(names, stack, frame, &offset);
+	struct mapped_file *file = frame_names__file(names, stack, frame, &offset);
 	struct sym_module *module = file ? module_of(names->symbolizer, file, stack->tgid)
 					 : NULL;
 
@@ -226,7 +229,7 @@ static bool hash_native(const struct frame_names *names, const struct uf_stack *
 			uint64_t frame, uint64_t *id)
 {
 	uint64_t offset;
-	struct mapped_file *file = find_file(names, stack, frame, &offset);
+	struct mapped_file *file = frame_names__file(names, stack, frame, &offset);
 	struct sym_module *module = file ? module_of(names->symbolizer, file, stack->tgid)
 					 : NULL;
 	const char *build_id = module ? sym_module__build_id(module) : "";

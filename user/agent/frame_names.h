@@ -10,6 +10,7 @@
  * time lead to a file; the file has symbols.
  */
 
+struct mapped_file;
 struct mapping_log;
 struct pythons;
 struct symbolizer;
@@ -23,6 +24,14 @@ struct frame_names {
 	const struct mapping_log *mappings; /* address -> file */
 	const struct pythons *pythons;      /* code object -> function, line */
 };
+
+/*
+ * The file that a frame of the stack lies in, NULL if none is known, and where: *offset in the file,
+ * or else its address. Of a Python frame NULL and 0.
+ */
+struct mapped_file *frame_names__file(const struct frame_names *names,
+				      const struct uf_stack *stack, uint64_t frame,
+				      uint64_t *offset);
 
 /*
  * Fills site->frames, allocated from the snapshot. A place that nobody knows

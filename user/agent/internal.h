@@ -24,6 +24,7 @@ struct probed_inode {
 	dev_t dev;
 	ino_t ino;
 	uint32_t slot;  /* of the tracer's */
+	struct code_ranges *allocator_code; /* see agent/nested_calls.h; NULL in an exact trace */
 	bool is_shared; /* known by several names, or wanted by the user: its probes stay */
 };
 

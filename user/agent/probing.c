@@ -11,6 +11,7 @@
 
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
+#include "agent/nested_calls.h"
 #include "agent/pythons.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
@@ -32,7 +33,8 @@ static struct probed_inode *find_probed(const struct agent *agent, const struct 
 	return NULL;
 }
 
-static int remember_inode(struct agent *agent, const struct stat *st, uint32_t slot)
+static int remember_inode(struct agent *agent, const struct stat *st, uint32_t slot,
+			  struct code_ranges *allocator_code)
 {
 	struct probed_inode *inodes =
 		reallocarray(agent->inodes, agent->inode_cnt + 1, sizeof(*inodes));
@@ -43,6 +45,7 @@ static int remember_inode(struct agent *agent, const struct stat *st, uint32_t s
 		.dev = st->st_dev,
 		.ino = st->st_ino,
 		.slot = slot,
+		.allocator_code = allocator_code,
 	};
 	agent->inodes = inodes;
 	return 0;
@@ -86,9 +89,12 @@ static void remember_found(struct agent *agent, const struct elf_image *image, c
 			 allocator__name(allocator), path);
 }
 
-/* Probes an image's functions. Its slot, -ENOENT if it has none, or another -errno. */
+/*
+ * Probes an image's functions. Its slot, -ENOENT if it has none, or another -errno. In a trace that
+ * samples *code is set, and the caller's.
+ */
 static int probe_image(struct agent *agent, int fd, const struct elf_image *image,
-		       const char *path, const char *prefix)
+		       const char *path, const char *prefix, struct code_ranges **code)
 {
 	struct probe_points points = {0};
 	int result = probe_points__find(image, prefix, &points);
@@ -96,6 +102,10 @@ static int probe_image(struct agent *agent, int fd, const struct elf_image *imag
 	/* Half an allocator would be counted wrong: what it allocates is freed elsewhere. */
 	if (!result && (!points.cnt || !points.has_alloc || !points.has_free))
 		result = -ENOENT;
+	if (!result && agent->opts->sample_bytes) {
+		*code = code_ranges__new(&points);
+		result = *code ? 0 : -ENOMEM;
+	}
 	if (!result)
 		result = tracer__attach_file(agent->tracer, fd, &points);
 	if (result >= 0) {
@@ -117,6 +127,7 @@ static int probe_image(struct agent *agent, int fd, const struct elf_image *imag
 static int probe_fd(struct agent *agent, int fd, const char *path, const char *prefix,
 		    bool plain_first, bool is_owned)
 {
+	struct code_ranges *code = NULL;
 	struct probed_inode *probed;
 	struct elf_image *image;
 	struct stat st;
@@ -132,17 +143,17 @@ static int probe_fd(struct agent *agent, int fd, const char *path, const char *p
 	image = elf_image__open_fd(fd);
 	if (!image)
 		return errno == ENOEXEC ? 0 : -errno;
-	slot = plain_first ? probe_image(agent, fd, image, path, "") : -ENOENT;
+	slot = plain_first ? probe_image(agent, fd, image, path, "", &code) : -ENOENT;
 	if (slot == -ENOENT && (prefix[0] || !plain_first))
-		slot = probe_image(agent, fd, image, path, prefix);
+		slot = probe_image(agent, fd, image, path, prefix, &code);
 	if (slot == -ENOENT)
 		remember_found(agent, image, path);
 	elf_image__free(image);
-	if (slot < 0)
-		return slot == -ENOENT ? 0 : slot;
-	err = remember_inode(agent, &st, slot);
+	err = slot < 0 ? slot : remember_inode(agent, &st, slot, code);
 	if (err)
-		return err;
+		free(code);
+	if (err)
+		return err == -ENOENT ? 0 : err;
 	agent->inodes[agent->inode_cnt - 1].is_shared = !is_owned;
 	return 1;
 }
@@ -180,6 +191,7 @@ static bool take_probes_out(struct agent *agent, const struct stat *st)
 	if (probed->is_shared)
 		return false;
 	tracer__detach_file(agent->tracer, probed->slot);
+	free(probed->allocator_code);
 	*probed = agent->inodes[--agent->inode_cnt];
 	return true;
 }
@@ -202,6 +214,7 @@ static void close_if_unused(struct agent *agent, struct mapped_file *file)
 	if (!file->generation || !take_probes_out(agent, &st) ||
 	    !gc_watch__forget(agent->gc_watch, file->fd))
 		return;
+	file->allocator_code = NULL;
 	file_table__close(agent->files, file);
 }
 
@@ -236,6 +249,7 @@ static const char *mapped_prefix(const struct agent *agent)
 static void probe_mapped_file(struct agent *agent, const struct mapping *mapping)
 {
 	struct mapped_file *file = mapping->file;
+	const struct probed_inode *probed;
 	bool was_probed;
 	struct stat st;
 	int n;
@@ -255,6 +269,9 @@ static void probe_mapped_file(struct agent *agent, const struct mapping *mapping
 		say_failure(agent, file->path, n);
 	else
 		file->has_probes = n;
+	probed = n > 0 && !fstat(file->fd, &st) ? find_probed(agent, &st) : NULL;
+	if (probed)
+		file->allocator_code = probed->allocator_code;
 	if (n > 0 && !was_probed && mapping->time_ns)
 		agent__say(agent, 0, "%s was mapped after the start: what it allocated before is unknown",
 			   file->path);

@@ -144,6 +144,8 @@ int tracer__open(struct tracer *tracer)
 	tracer->skel->rodata->cfg_max_sites = opts->max_sites;
 	tracer->skel->rodata->cfg_stack_mode = opts->stack_mode;
 	tracer->skel->rodata->cfg_mmap = opts->mmap;
+	tracer->skel->rodata->cfg_sampled = opts->sample_bytes;
+	tracer->skel->bss->sample_interval_bytes = opts->sample_bytes;
 	if (opts->huge_page_bytes)
 		tracer->skel->rodata->cfg_huge_page_bytes = opts->huge_page_bytes;
 	tracer->skel->bss->next_image = 1;

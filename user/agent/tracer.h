@@ -25,6 +25,7 @@ struct probe_points;
 
 struct tracer_opts {
 	uint64_t min_size_bytes, max_size_bytes; /* of allocations that count */
+	uint64_t sample_bytes; /* between two samples, at first; 0: all are recorded */
 	uint32_t max_blocks;  /* size of the live table */
 	uint32_t max_sites;   /* size of the site and stack tables */
 	bool follow;          /* forked children are traced */

@@ -105,6 +105,15 @@ static int set_u32(const struct option_row *row, struct options *opts, const cha
 	return err;
 }
 
+/* 0, or within the limits. */
+static int set_sample(const struct option_row *row, struct options *opts, const char *arg)
+{
+	if (strcmp(arg, "0") != 0)
+		return set_u64(row, opts, arg);
+	opts->sample_bytes = 0;
+	return 0;
+}
+
 static int set_interval(const struct option_row *row, struct options *opts, const char *arg)
 {
 	opts->has_interval = true;
@@ -313,14 +322,6 @@ static int set_format(const struct option_row *row, struct options *opts, const 
 	return 0;
 }
 
-/* Options that the command line has from the first day, the program not yet. help: what to do. */
-static int refuse(const struct option_row *row, struct options *opts, const char *arg)
-{
-	(void)opts;
-	(void)arg;
-	return complain("--%s: not available in this version; %s", row->name, row->help);
-}
-
 static const struct number_syntax number = { parse__uint, "a number" };
 static const struct number_syntax count = { parse__count, "a count, like 5000, 64K or 1M" };
 static const struct number_syntax duration = { parse__duration_ns,
@@ -385,6 +386,10 @@ static const struct option_row table[] = {
 	  .standard = "0", .help = "only allocations of at least this size" },
 	{ 'Z', "max-size", "SIZE", GROUP_FILTER, set_u64, FIELD(max_size_bytes), &size,
 	  .help = "only allocations of at most this size" },
+	{ 's', "sample", "SIZE", GROUP_FILTER, set_sample, FIELD(sample_bytes), &size,
+	  .min = "1K", .max = "256M", .standard = "0",
+	  .help = "record one allocation in SIZE bytes on average, chosen by chance, which costs "
+		  "less, and report estimates with 95% ranges; 0 records every one" },
 	{ KEY_MAX_BLOCKS, "max-blocks", "N", GROUP_FILTER, set_u32, FIELD(max_blocks), &count,
 	  .min = "16", .max = "1G", .standard = "1M",
 	  .help = "live blocks kept at a time; what is past that is counted as lost" },
@@ -413,8 +418,6 @@ static const struct option_row table[] = {
 	{ KEY_USAGE, "usage", NULL, GROUP_OTHER, print_usage,
 	  .help = "print only the usage lines" },
 	{ KEY_MAN, "man", NULL, GROUP_HIDDEN, print_man, .help = "print the man page (roff)" },
-
-	{ 's', "sample", "SIZE", GROUP_HIDDEN, refuse, .help = "every allocation is recorded" },
 	{ .name = NULL },
 };
 /* clang-format on */
@@ -563,6 +566,7 @@ static const char *kernel_excludes(const struct options *opts)
 		{opts->grouping != BY_SITE, "--group"},
 		{opts->object_cnt, "--object"},
 		{*opts->prefix, "--prefix"},
+		{opts->sample_bytes, "--sample"},
 		{opts->stack_mode != UF_STACK_AUTO, "--stack"},
 		{opts->attach != ATTACH_AUTO, "--attach"},
 	};

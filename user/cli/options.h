@@ -44,6 +44,7 @@ struct options {
 	bool kernel;                  /* -K: the kernel's own memory; whole_host and pids as else */
 	uint64_t min_size_bytes;      /* -z, default 0 */
 	uint64_t max_size_bytes;      /* -Z, default UINT64_MAX */
+	uint64_t sample_bytes;        /* -s: one sample in so many bytes; 0: every allocation */
 	const struct render_format *format; /* -f, default text */
 	const char *output_path;      /* -w; NULL: stdout */
 	const char *objects[OPTIONS_MAX_OBJECTS]; /* -O */

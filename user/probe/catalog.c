@@ -307,17 +307,23 @@ static int search__settle_operators(struct search *s, const struct elf_image *im
 
 /* -- where to probe them -- */
 
+static uint64_t code_bytes(const struct found *f)
+{
+	uint64_t to_next = f->next_offset - f->file_offset;
+
+	if (f->size_bytes)
+		return f->size_bytes;
+	return to_next < UNSIZED_CODE_BYTES ? to_next : UNSIZED_CODE_BYTES;
+}
+
 /* Never at or behind the next function's entry: no two functions share a place. */
 static int place(const struct elf_image *img, const struct found *f, uint8_t *code,
 		 struct placement *out)
 {
-	uint64_t to_next = f->next_offset - f->file_offset;
-	uint64_t size = f->size_bytes;
+	uint64_t to_next = f->next_offset - f->file_offset, size = code_bytes(f);
 	long got;
 	int err;
 
-	if (!size)
-		size = to_next < UNSIZED_CODE_BYTES ? to_next : UNSIZED_CODE_BYTES;
 	got = elf_image__read_code(img, f->file_offset, code,
 				   size < CODE_MAX_BYTES ? size : CODE_MAX_BYTES);
 	if (got < 0)
@@ -343,6 +349,7 @@ static int add_point(const struct elf_image *img, const struct found *f, uint8_t
 	point->func = f->entry->func;
 	point->flags = f->flags;
 	point->func_offset = f->file_offset;
+	point->func_bytes = code_bytes(f);
 	point->probe_offset = f->file_offset + point->placement.offset;
 	out->cnt++;
 	return 0;

@@ -18,6 +18,7 @@ struct probe_point {
 	enum uf_func func;
 	uint32_t flags;         /* UF_COOKIE_...; with MAY_THROW its returns are among the exits */
 	uint64_t func_offset;   /* file offset of the function's entry */
+	uint64_t func_bytes;    /* its length, or a bound of it */
 	uint64_t probe_offset;  /* file offset of the chosen instruction */
 	struct placement placement;
 };

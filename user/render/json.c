@@ -173,6 +173,17 @@ static void put_targets(struct json *json, const struct snapshot *snap)
 	end(json, ']');
 }
 
+/* Live numbers that are estimated: from how many samples, and 95 % ranges. */
+static void put_sample(struct json *json, const struct snapshot_sample *sample, struct range bytes,
+		       struct range count)
+{
+	put_uint(json, "samples", sample->count);
+	put_uint(json, "live_bytes_low", bytes.low);
+	put_uint(json, "live_bytes_high", bytes.high);
+	put_uint(json, "live_count_low", count.low);
+	put_uint(json, "live_count_high", count.high);
+}
+
 static void put_numbers(struct json *json, const struct snapshot_totals *totals)
 {
 	put_uint(json, "live_bytes", totals->live_bytes);
@@ -184,11 +195,25 @@ static void put_numbers(struct json *json, const struct snapshot_totals *totals)
 	put_uint(json, "sites", totals->sites);
 }
 
-static void put_totals(struct json *json, const char *name, const struct snapshot_totals *totals)
+static void put_counted(struct json *json, const char *name, const struct snapshot_totals *totals)
 {
 	begin(json, name, '{');
 	put_numbers(json, totals);
 	end(json, '}');
+}
+
+static void put_totals(struct json *json, const struct snapshot *snap)
+{
+	const struct snapshot_totals *totals = &snap->totals;
+
+	begin(json, "totals", '{');
+	put_numbers(json, totals);
+	if (snap->sample_bytes)
+		put_sample(json, &totals->sample, snapshot_totals__bytes_range(totals),
+			   snapshot_totals__count_range(totals));
+	end(json, '}');
+	put_counted(json, "pymalloc_totals", &snap->pools);
+	put_counted(json, "mmap_totals", &snap->regions);
 }
 
 static const char *grouping_name(enum snapshot_grouping grouping)
@@ -224,6 +249,11 @@ static void put_group(struct json *json, const struct snapshot *snap, uint32_t i
 	put_uint(json, "exited", group->exited_cnt);
 	put_uint(json, "untraced", group->untraced_cnt);
 	put_numbers(json, &group->totals);
+	if (snap->sample_bytes)
+		put_sample(json, &group->totals.sample, snapshot_totals__bytes_range(&group->totals),
+			   snapshot_totals__count_range(&group->totals));
+	put_counted(json, "pymalloc_totals", &group->pools);
+	put_counted(json, "mmap_totals", &group->regions);
 	put_real(json, "oldest_s", group->oldest_s, 3);
 	put_real(json, "growth_bytes_per_s", group->growth_bytes_per_s, 3);
 	end(json, '}');
@@ -241,7 +271,7 @@ static void put_groups(struct json *json, const struct snapshot *snap)
 /* What could be seen at all, what was not, and what it cost. */
 static void put_coverage(struct json *json, const struct snapshot *snap)
 {
-	put_uint(json, "unknown_free_count", snap->unknown_free_count);
+	put_uint_or_null(json, "unknown_free_count", snap->unknown_free_count, !snap->sample_bytes);
 	put_uint(json, "failed_alloc_count", snap->failed_alloc_count);
 	put_uint(json, "probes", snap->probe_cnt);
 	put_uint(json, "probe_files", snap->probe_file_cnt);
@@ -346,6 +376,9 @@ static void put_site(struct json *json, const struct snapshot *snap,
 	put_string(json, "comm", site->comm);
 	put_uint(json, "live_bytes", site->live_bytes);
 	put_uint(json, "live_count", site->live_count);
+	if (snap->sample_bytes && snapshot__is_in_totals(snap, site))
+		put_sample(json, &site->sample, snapshot_site__bytes_range(site),
+			   snapshot_site__count_range(site));
 	if (site->kind == SITE_PYMALLOC) {
 		put_uint(json, "used_bytes", snapshot_site__used_bytes(site));
 		put_uint(json, "foreign_bytes", site->foreign_bytes);
@@ -378,9 +411,8 @@ int render_json(const struct snapshot *snap, FILE *out)
 	put_real(&json, "older_s", snap->older_s, 3);
 	put_bool(&json, "last", snap->is_last);
 	put_targets(&json, snap);
-	put_totals(&json, "totals", &snap->totals);
-	put_totals(&json, "pymalloc_totals", &snap->pools);
-	put_totals(&json, "mmap_totals", &snap->regions);
+	put_uint(&json, "sample_bytes", snap->sample_bytes); /* 0: every allocation is recorded */
+	put_totals(&json, snap);
 	put_coverage(&json, snap);
 	put_groups(&json, snap);
 	begin(&json, "sites", '[');

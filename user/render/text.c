@@ -53,12 +53,13 @@ static void put_units(FILE *out, uint64_t bytes, uint64_t count, enum snapshot_s
 	fprintf(out, "%s in %s %s%s", BYTES(bytes), COUNT(count), units[kind], plural(count));
 }
 
+/* is_apart: it is not in the totals, which are estimated. */
 static void put_part(FILE *out, const struct snapshot_totals *part, enum snapshot_site_kind kind,
-		     const char *what)
+		     const char *what, bool is_apart)
 {
 	if (!part->live_count)
 		return;
-	fputs("           of these ", out);
+	fputs(is_apart ? "           and " : "           of these ", out);
 	put_units(out, part->live_bytes, part->live_count, kind);
 	fprintf(out, " %s at %s site%s\n", what, COUNT(part->sites), plural(part->sites));
 }
@@ -71,6 +72,9 @@ static void put_head(FILE *out, const struct snapshot *snap)
 		snap->is_last ? "  (last report)" : "");
 	if (snap->is_kernel)
 		fputs("  the kernel's own memory\n", out);
+	if (snap->sample_bytes)
+		fprintf(out, "  blocks are estimated from one sample in %s on average; ranges hold with "
+			"95%% confidence\n", BYTES(snap->sample_bytes));
 	text__put_targets(out, snap);
 }
 
@@ -78,6 +82,12 @@ void text__put_age_filter(FILE *out, const struct snapshot *snap)
 {
 	if (snap->older_s > 0)
 		fprintf(out, " at least %s old", DURATION(snap->older_s));
+}
+
+void text__put_sample(FILE *out, const struct snapshot_sample *sample, struct range bytes)
+{
+	fprintf(out, "%s - %s, from %s sample%s", BYTES(bytes.low), BYTES(bytes.high),
+		COUNT(sample->count), plural(sample->count));
 }
 
 static void put_events(FILE *out, const struct snapshot *snap)
@@ -89,7 +99,7 @@ static void put_events(FILE *out, const struct snapshot *snap)
 		fprintf(out, ", %s in BPF", DURATION((double)cost->bpf_ns / 1e9));
 	if (!isnan(cost->cpu_share))
 		fprintf(out, ", %.1f%% of one CPU", 100 * cost->cpu_share);
-	if (snap->unknown_free_count)
+	if (snap->unknown_free_count && !snap->sample_bytes)
 		fprintf(out, "; %s free%s of older blocks", COUNT(snap->unknown_free_count),
 			plural(snap->unknown_free_count));
 	if (snap->failed_alloc_count)
@@ -106,8 +116,13 @@ static void put_totals(FILE *out, const struct snapshot *snap)
 	put_units(out, totals->live_bytes, totals->live_count, SITE_MALLOC);
 	text__put_age_filter(out, snap);
 	fprintf(out, " at %s site%s\n", COUNT(totals->sites), plural(totals->sites));
-	put_part(out, &snap->pools, SITE_PYMALLOC, "of Python's small objects");
-	put_part(out, &snap->regions, SITE_MMAP, "mapped by the program");
+	if (totals->sample.count) {
+		fputs("           ", out);
+		text__put_sample(out, &totals->sample, snapshot_totals__bytes_range(totals));
+		putc('\n', out);
+	}
+	put_part(out, &snap->pools, SITE_PYMALLOC, "of Python's small objects", snap->sample_bytes);
+	put_part(out, &snap->regions, SITE_MMAP, "mapped by the program", snap->sample_bytes);
 	fputs("allocated  ", out);
 	put_units(out, totals->alloc_bytes, totals->alloc_count, SITE_MALLOC);
 	fputs(" since the start, freed ", out);
@@ -328,8 +343,9 @@ static void put_site(FILE *out, const struct snapshot *snap, const struct snapsh
 
 	fprintf(out, "\n%2" PRIu32 ". ", number);
 	put_live(out, site);
-	fprintf(out, " (%s)%s", human__share(site->live_bytes, snap->totals.live_bytes).text,
-		kind_mark(site));
+	if (snapshot__is_in_totals(snap, site))
+		fprintf(out, " (%s)", human__share(site->live_bytes, snap->totals.live_bytes).text);
+	fputs(kind_mark(site), out);
 	if (site->pid)
 		fputs("  ", out);
 	if (!site->pid)
@@ -344,6 +360,10 @@ static void put_site(FILE *out, const struct snapshot *snap, const struct snapsh
 		put_function(out, &site->frames[app.innermost]);
 		putc(' ', out);
 		put_place(out, &site->frames[app.innermost]);
+	}
+	if (site->sample.count) {
+		fputs("\n    ", out);
+		text__put_sample(out, &site->sample, snapshot_site__bytes_range(site));
 	}
 	fprintf(out, "\n    oldest %s", DURATION(site->oldest_s));
 	if (!isnan(site->growth_bytes_per_s))
@@ -364,36 +384,61 @@ static void put_nothing_found(FILE *out, const struct snapshot *snap)
 		fprintf(out, " in %s file%s", COUNT(snap->probe_file_cnt),
 			plural(snap->probe_file_cnt));
 	fputs(", ", out);
-	fprintf(out, "%s event%s seen, ", COUNT(snap->cost.event_count),
+	fprintf(out, "%s event%s seen", COUNT(snap->cost.event_count),
 		plural(snap->cost.event_count));
-	fprintf(out, "%s free%s of older blocks\n", COUNT(snap->unknown_free_count),
-		plural(snap->unknown_free_count));
-}
-
-/* Of the sites that totals counts, those that are not among the cnt shown from first on. */
-static void put_rest(FILE *out, const struct snapshot_totals *totals,
-		     const struct snapshot_site *first, uint32_t cnt)
-{
-	uint64_t bytes = totals->live_bytes, count = totals->live_count, sites;
-
-	if (totals->sites <= cnt)
-		return;
-	for (uint32_t i = 0; i < cnt; i++) {
-		bytes -= first[i].live_bytes;
-		count -= first[i].live_count;
-	}
-	sites = totals->sites - cnt;
-	fprintf(out, "\nand %s more site%s (--top shows more): ", COUNT(sites), plural(sites));
-	put_units(out, bytes, count, SITE_MALLOC);
+	if (!snap->sample_bytes)
+		fprintf(out, ", %s free%s of older blocks", COUNT(snap->unknown_free_count),
+			plural(snap->unknown_free_count));
 	putc('\n', out);
 }
 
-static void put_sites(FILE *out, const struct snapshot *snap, const struct snapshot_totals *totals,
-		      const struct snapshot_site *first, uint32_t cnt)
+/* One of the report's totals, and which of the sites are in it. */
+struct part {
+	const struct snapshot_totals *totals;
+	enum snapshot_site_kind kind; /* SITE_MALLOC: all that are in the report's totals */
+};
+
+static bool is_in_part(const struct snapshot *snap, const struct part *part,
+		       const struct snapshot_site *site)
+{
+	if (part->kind == SITE_MALLOC)
+		return snapshot__is_in_totals(snap, site);
+	return site->kind == part->kind;
+}
+
+/* Of the sites that the totals count, those that are not among the cnt shown from first on. */
+static void put_rest(FILE *out, const struct snapshot *snap, const struct part *part,
+		     const struct snapshot_site *first, uint32_t cnt)
+{
+	const struct snapshot_totals *totals = part->totals;
+	uint64_t bytes = totals->live_bytes, count = totals->live_count, sites = totals->sites;
+
+	for (uint32_t i = 0; i < cnt; i++) {
+		if (!is_in_part(snap, part, &first[i]))
+			continue;
+		bytes -= first[i].live_bytes;
+		count -= first[i].live_count;
+		sites--;
+	}
+	if (!sites)
+		return;
+	fprintf(out, "\nand %s more site%s (--top shows more): ", COUNT(sites), plural(sites));
+	put_units(out, bytes, count, part->kind);
+	putc('\n', out);
+}
+
+/* cnt sites from first on, and what is left of the totals that they are in. */
+static void put_sites(FILE *out, const struct snapshot *snap, const struct snapshot_site *first,
+		      uint32_t cnt, const struct part parts[3])
 {
 	for (uint32_t i = 0; i < cnt; i++)
 		put_site(out, snap, &first[i], i + 1);
-	put_rest(out, totals, first, cnt);
+	put_rest(out, snap, &parts[0], first, cnt);
+	/* Else they are in the first. */
+	if (!snap->sample_bytes)
+		return;
+	put_rest(out, snap, &parts[1], first, cnt);
+	put_rest(out, snap, &parts[2], first, cnt);
 }
 
 /* Groups with something outstanding that are not shown. */
@@ -428,7 +473,10 @@ static void put_groups(FILE *out, const struct snapshot *snap)
 		}
 		putc('\n', out);
 		text__put_group(out, snap, group);
-		put_sites(out, snap, &group->totals, &snap->sites[first], at - first);
+		put_sites(out, snap, &snap->sites[first], at - first,
+			  (struct part[3]){{&group->totals, SITE_MALLOC},
+					   {&group->pools, SITE_PYMALLOC},
+					   {&group->regions, SITE_MMAP}});
 	}
 	put_more_groups(out, more, more_bytes, more_count);
 	text__put_clean_groups(out, snap);
@@ -442,8 +490,11 @@ int render_text(const struct snapshot *snap, FILE *out)
 	if (snap->group_cnt)
 		put_groups(out, snap);
 	else
-		put_sites(out, snap, &snap->totals, snap->sites, snap->site_cnt);
-	if (!snap->site_cnt && !snap->totals.sites)
+		put_sites(out, snap, snap->sites, snap->site_cnt,
+			  (struct part[3]){{&snap->totals, SITE_MALLOC},
+					   {&snap->pools, SITE_PYMALLOC},
+					   {&snap->regions, SITE_MMAP}});
+	if (!snap->site_cnt && !snap->totals.sites && !snap->pools.sites && !snap->regions.sites)
 		put_nothing_found(out, snap);
 	putc('\n', out);
 	return emit__finish(out);

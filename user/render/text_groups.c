@@ -14,7 +14,7 @@
 
 bool text__is_found(const struct snapshot_group *group)
 {
-	return group->totals.sites;
+	return group->totals.sites || group->pools.sites || group->regions.sites;
 }
 
 static void put_service(FILE *out, const struct snapshot_target *target)
@@ -88,6 +88,10 @@ void text__put_group(FILE *out, const struct snapshot *snap, const struct snapsh
 	fprintf(out, " (%s) at %s site%s",
 		human__share(totals->live_bytes, snap->totals.live_bytes).text,
 		COUNT(totals->sites), plural(totals->sites));
+	if (snap->sample_bytes) {
+		fprintf(out, ", %s in Python's small objects", BYTES(group->pools.live_bytes));
+		fprintf(out, ", %s mapped", BYTES(group->regions.live_bytes));
+	}
 	if (!isnan(group->growth_bytes_per_s))
 		fprintf(out, ", growth %s", human__rate(group->growth_bytes_per_s).text);
 	fputs("; ", out);

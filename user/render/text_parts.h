@@ -33,6 +33,8 @@ static inline void put_blocks(FILE *out, uint64_t bytes, uint64_t count)
 
 /* " at least 30.0s old" under --older, else nothing. */
 void text__put_age_filter(FILE *out, const struct snapshot *snap);
+/* "1.0 MiB - 1.4 MiB, from 60 samples" */
+void text__put_sample(FILE *out, const struct snapshot_sample *sample, struct range bytes);
 /* "1 process", "3 processes" */
 void text__put_processes(FILE *out, uint32_t cnt);
 

@@ -98,10 +98,10 @@ int snapshot__group(struct snapshot *snap, enum snapshot_grouping grouping)
 static int by_size(const void *left, const void *right)
 {
 	const struct snapshot_group *a = left, *b = right;
-	int order = larger_first(a->totals.live_bytes, b->totals.live_bytes);
+	int order = larger_first(a->rank_bytes, b->rank_bytes);
 
 	if (!order)
-		order = larger_first(a->totals.live_count, b->totals.live_count);
+		order = larger_first(a->rank_count, b->rank_count);
 	if (!order)
 		order = larger_first(a->totals.alloc_count, b->totals.alloc_count);
 	return order ? order : larger_first(a->id, b->id);
@@ -110,7 +110,7 @@ static int by_size(const void *left, const void *right)
 static int by_count(const void *left, const void *right)
 {
 	const struct snapshot_group *a = left, *b = right;
-	int order = larger_first(a->totals.live_count, b->totals.live_count);
+	int order = larger_first(a->rank_count, b->rank_count);
 
 	return order ? order : by_size(a, b);
 }

@@ -114,6 +114,7 @@ static int join(struct snapshot *snap, struct snapshot_site *into,
 	into->alloc_count += site->alloc_count;
 	into->free_bytes += site->free_bytes;
 	into->free_count += site->free_count;
+	snapshot_sample__add(&into->sample, &site->sample);
 	if (into->oldest_s < site->oldest_s)
 		into->oldest_s = site->oldest_s;
 	into->growth_bytes_per_s += site->growth_bytes_per_s;

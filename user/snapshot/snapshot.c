@@ -178,6 +178,44 @@ uint64_t snapshot_site__used_bytes(const struct snapshot_site *site)
 	return site->live_bytes > others ? site->live_bytes - others : 0;
 }
 
+bool snapshot__is_in_totals(const struct snapshot *snap, const struct snapshot_site *site)
+{
+	return !snap->sample_bytes || (site->kind != SITE_PYMALLOC && site->kind != SITE_MMAP);
+}
+
+void snapshot_sample__add(struct snapshot_sample *to, const struct snapshot_sample *sample)
+{
+	to->count += sample->count;
+	to->bytes += sample->bytes;
+	to->bytes_variance += sample->bytes_variance;
+	to->count_variance += sample->count_variance;
+}
+
+static struct range range_of(uint64_t live, double variance, uint64_t certain)
+{
+	return estimate__range(live, live ? variance / (double)live : 0, certain);
+}
+
+struct range snapshot_site__bytes_range(const struct snapshot_site *site)
+{
+	return range_of(site->live_bytes, site->sample.bytes_variance, site->sample.bytes);
+}
+
+struct range snapshot_site__count_range(const struct snapshot_site *site)
+{
+	return range_of(site->live_count, site->sample.count_variance, site->sample.count);
+}
+
+struct range snapshot_totals__bytes_range(const struct snapshot_totals *totals)
+{
+	return range_of(totals->live_bytes, totals->sample.bytes_variance, totals->sample.bytes);
+}
+
+struct range snapshot_totals__count_range(const struct snapshot_totals *totals)
+{
+	return range_of(totals->live_count, totals->sample.count_variance, totals->sample.count);
+}
+
 static void add_to_totals(struct snapshot_totals *totals, const struct snapshot_site *site)
 {
 	totals->live_bytes += site->live_bytes;
@@ -187,6 +225,20 @@ static void add_to_totals(struct snapshot_totals *totals, const struct snapshot_
 	totals->free_bytes += site->free_bytes;
 	totals->free_count += site->free_count;
 	totals->sites += site__is_live(site);
+	snapshot_sample__add(&totals->sample, &site->sample);
+}
+
+/* A site, to the totals of the whole or of a group. */
+static void add_by_kind(const struct snapshot *snap, const struct snapshot_site *site,
+			struct snapshot_totals *totals, struct snapshot_totals *pools,
+			struct snapshot_totals *regions)
+{
+	if (snapshot__is_in_totals(snap, site))
+		add_to_totals(totals, site);
+	if (site->kind == SITE_PYMALLOC)
+		add_to_totals(pools, site);
+	else if (site->kind == SITE_MMAP)
+		add_to_totals(regions, site);
 }
 
 static void add_to_group(struct snapshot *snap, const struct snapshot_site *site)
@@ -196,31 +248,32 @@ static void add_to_group(struct snapshot *snap, const struct snapshot_site *site
 	if (!snap->group_cnt)
 		return;
 	group = &snap->groups[site->group];
-	add_to_totals(&group->totals, site);
+	add_by_kind(snap, site, &group->totals, &group->pools, &group->regions);
+	group->rank_bytes += site->live_bytes;
+	group->rank_count += site->live_count;
 	if (group->oldest_s < site->oldest_s)
 		group->oldest_s = site->oldest_s;
 }
 
 void snapshot__sum(struct snapshot *snap)
 {
-	snap->totals = (struct snapshot_totals){ 0 };
-	snap->pools = (struct snapshot_totals){ 0 };
-	snap->regions = (struct snapshot_totals){ 0 };
+	const struct snapshot_totals none = {0};
+
+	snap->totals = snap->pools = snap->regions = none;
 	for (uint32_t i = 0; i < snap->group_cnt; i++) {
-		snap->groups[i].totals = (struct snapshot_totals){ 0 };
-		snap->groups[i].oldest_s = 0;
+		struct snapshot_group *group = &snap->groups[i];
+
+		group->totals = group->pools = group->regions = none;
+		group->oldest_s = 0;
+		group->rank_bytes = group->rank_count = 0;
 	}
 	for (uint32_t i = 0; i < snap->site_cnt; i++) {
-		add_to_totals(&snap->totals, &snap->sites[i]);
-		if (snap->sites[i].kind == SITE_PYMALLOC)
-			add_to_totals(&snap->pools, &snap->sites[i]);
-		else if (snap->sites[i].kind == SITE_MMAP)
-			add_to_totals(&snap->regions, &snap->sites[i]);
+		add_by_kind(snap, &snap->sites[i], &snap->totals, &snap->pools, &snap->regions);
 		add_to_group(snap, &snap->sites[i]);
 	}
 }
 
-static void add_retired(struct snapshot_totals *totals, uint64_t bytes, uint64_t count)
+static void add_gone(struct snapshot_totals *totals, uint64_t bytes, uint64_t count)
 {
 	totals->alloc_bytes += bytes;
 	totals->alloc_count += count;
@@ -228,15 +281,31 @@ static void add_retired(struct snapshot_totals *totals, uint64_t bytes, uint64_t
 	totals->free_count += count;
 }
 
+static void add_retired(const struct snapshot *snap, const struct snapshot_retired *retired,
+			struct snapshot_totals *totals, struct snapshot_totals *pools,
+			struct snapshot_totals *regions)
+{
+	uint64_t bytes = retired->bytes, count = retired->count;
+
+	if (snap->sample_bytes) {
+		bytes -= retired->pool_bytes + retired->region_bytes;
+		count -= retired->pool_count + retired->region_count;
+	}
+	add_gone(totals, bytes, count);
+	add_gone(pools, retired->pool_bytes, retired->pool_count);
+	add_gone(regions, retired->region_bytes, retired->region_count);
+}
+
 void snapshot__add_retired(struct snapshot *snap, const struct snapshot_target *target,
 			   const struct snapshot_retired *retired)
 {
-	add_retired(&snap->totals, retired->bytes, retired->count);
-	add_retired(&snap->pools, retired->pool_bytes, retired->pool_count);
-	add_retired(&snap->regions, retired->region_bytes, retired->region_count);
-	if (snap->group_cnt)
-		add_retired(&snap->groups[target->group].totals, retired->bytes,
-			    retired->count);
+	struct snapshot_group *group;
+
+	add_retired(snap, retired, &snap->totals, &snap->pools, &snap->regions);
+	if (!snap->group_cnt)
+		return;
+	group = &snap->groups[target->group];
+	add_retired(snap, retired, &group->totals, &group->pools, &group->regions);
 }
 
 /* Stacks of forked processes have the same id, so pid and ref end the ties. */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
+#include "snapshot/estimate.h"
 
 /*
  * The model in the centre: what was outstanding at one moment, by site. Knows
@@ -13,7 +14,8 @@
  * and frames lie in its own arena and go with it.
  *
  * Invariant: totals are the sums over all the sites, those left out by
- * snapshot__select included, and those that had nothing live and made room.
+ * snapshot__select included, and those that had nothing live and made room. No number is made of
+ * estimated and of counted ones.
  */
 
 enum snapshot_frame_kind { FRAME_NATIVE, FRAME_PYTHON, FRAME_KERNEL };
@@ -48,6 +50,15 @@ struct snapshot_age {
 	uint64_t count;
 };
 
+/*
+ * What is live, where it is estimated from a sample: of that sample, and how far off the estimate
+ * may be. All 0 where every block is counted.
+ */
+struct snapshot_sample {
+	uint64_t count, bytes; /* of sampled blocks that are live, as they are */
+	double bytes_variance, count_variance;
+};
+
 struct snapshot_site {
 	uint64_t id;          /* of the place in the program: see snapshot/site_id.h */
 	uint32_t target;      /* index of its process's; meaningless once joined */
@@ -65,6 +76,7 @@ struct snapshot_site {
 	uint64_t alloc_count;
 	uint64_t free_bytes;
 	uint64_t free_count;
+	struct snapshot_sample sample;
 	double oldest_s;      /* the oldest outstanding block is at least this old */
 	double growth_bytes_per_s; /* NaN: unknown, as in a first report */
 	const char *verdict;
@@ -131,6 +143,7 @@ struct snapshot_totals {
 	uint64_t alloc_bytes, alloc_count;
 	uint64_t free_bytes, free_count;
 	uint64_t sites;       /* with something live */
+	struct snapshot_sample sample;
 };
 
 /* Of sites that had nothing live any more and are gone. */
@@ -147,7 +160,10 @@ struct snapshot_group {
 	uint64_t id;          /* the same in each report */
 	uint32_t target;      /* index of one of its processes, which says what they share */
 	uint32_t process_cnt, exited_cnt, untraced_cnt;
-	struct snapshot_totals totals; /* of all its sites */
+	/* Of its sites, as those of the whole report. */
+	struct snapshot_totals totals, pools, regions;
+	/* Live of all its sites, to order groups by: no number to show, some of it may be estimated. */
+	uint64_t rank_bytes, rank_count;
 	double oldest_s;
 	double growth_bytes_per_s; /* NaN: unknown */
 };
@@ -173,9 +189,11 @@ struct snapshot {
 	bool wants_all;       /* of targets and groups, where a view would list some and count the rest */
 	struct snapshot_site *sites;
 	uint32_t site_cnt;    /* sites still listed */
-	struct snapshot_totals totals;
-	struct snapshot_totals pools; /* the part of totals that sites of kind SITE_PYMALLOC have */
-	struct snapshot_totals regions; /* and those of kind SITE_MMAP */
+	uint64_t sample_bytes; /* of the allocator's blocks one in so many bytes is recorded, and their
+				* numbers are estimates; 0: all are */
+	struct snapshot_totals totals; /* of blocks only, if these are sampled: else of everything */
+	struct snapshot_totals pools; /* of sites of kind SITE_PYMALLOC, each of which is counted */
+	struct snapshot_totals regions; /* and of kind SITE_MMAP, likewise */
 	struct snapshot_loss *losses;
 	uint32_t loss_cnt;
 	struct snapshot_cost cost;
@@ -207,6 +225,18 @@ struct snapshot_group *snapshot__add_group(struct snapshot *snap);
 int snapshot__add_loss(struct snapshot *snap, const char *name, const char *meaning,
 		       uint64_t count); /* 0 or -ENOMEM; a zero count is not added, a name that is
 					 * there already is added to, both strings are copied */
+
+/* Is the site's part of snap->totals? Not if those are of sampled blocks, and it has none. */
+bool snapshot__is_in_totals(const struct snapshot *snap, const struct snapshot_site *site);
+
+/* With 95 % confidence what is live is within these; both ends are the number if it is counted. */
+struct range snapshot_site__bytes_range(const struct snapshot_site *site);
+struct range snapshot_site__count_range(const struct snapshot_site *site);
+struct range snapshot_totals__bytes_range(const struct snapshot_totals *totals);
+struct range snapshot_totals__count_range(const struct snapshot_totals *totals);
+
+/* Adds up two samples. */
+void snapshot_sample__add(struct snapshot_sample *to, const struct snapshot_sample *sample);
 
 /* Live bytes that something is in that the line has put there. */
 uint64_t snapshot_site__used_bytes(const struct snapshot_site *site);

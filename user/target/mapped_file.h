@@ -32,6 +32,7 @@ struct mapped_file {
 	bool exit_probe_is_tried; /* on its _exit(), for a Python */
 	int pool_probe_err;  /* 0: it is there; or -errno */
 	bool has_probes; /* has some, and they are probed */
+	const struct code_ranges *allocator_code; /* these functions; not owned, NULL: not known */
 	uint32_t used_mark; /* of mapping_log__mark_used */
 	bool is_pinned;  /* who has it mapped is not known any more: it stays open */
 	struct mapped_file *real; /* overlayfs: the file of the layer that this is; NULL: itself */
