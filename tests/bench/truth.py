@@ -68,11 +68,19 @@ def check_estimate(what, seen, truth, interval_bytes):
         raise BenchError(f"its estimate is {seen} of {truth} {what}")
 
 
+def check_range(totals, truth, interval_bytes):
+    """The range that it gives of 95 % (1.96 standard deviations) is as it should be."""
+    low, high = totals["live_bytes_low"], totals["live_bytes_high"]
+    if truth and high - low > allowed(truth, interval_bytes) * 2:
+        raise BenchError(f"its range is {low} to {high} for {truth} live bytes")
+
+
 def check_sampled(report, truth, interval_bytes):
     """All of it, by estimate."""
     totals = report["totals"]
     check_estimate("bytes allocated", totals["alloc_bytes"], truth.alloc_bytes, interval_bytes)
     check_estimate("live bytes", totals["live_bytes"], truth.live_bytes, interval_bytes)
+    check_range(totals, truth.live_bytes, interval_bytes)
     for function, live in truth.sites.items():
         check_estimate(f"live bytes of {function}", live_at(report, function)[1], live[1],
                        interval_bytes)
