@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
-"""Work of the kinds that Python programs do: "NAME MS" on stdin has one kind done for so long, which
-says "ns NANOSECONDS-PER-ITERATION ITERATIONS"; "kept" says "kept COUNT BYTES TRACED", of what
+"""Work of the kinds that Python programs do: "NAME MS" on stdin has one kind done for so long,
+which says "ns NANOSECONDS-PER-ITERATION ITERATIONS"; "kept" says "kept COUNT BYTES TRACED", of what
 was kept (one block in BATCH iterations), and of what tracemalloc knows ("-" if it is off).
 
 The time is of CPU, the kernel's included: it does not double when somebody else works, too.
 """
 
 import json
+import os
 import random
 import sys
 import time
@@ -14,8 +15,8 @@ import tracemalloc
 
 BATCH = 4
 KEPT_BYTES = 65521
-DOCUMENT = {"items": [{"id": i, "name": "item %d" % i, "price": i * 1.25, "tags": ["a", "b", str(i)],
-                       "on": i % 2 == 0, "note": None} for i in range(60)]}
+DOCUMENT = {"items": [{"id": i, "name": "item %d" % i, "price": i * 1.25, "on": i % 2 == 0,
+                       "tags": ["a", "b", str(i)], "note": None} for i in range(60)]}
 WORDS = ["word%d" % i for i in range(400)]
 NUMBERS = [random.Random(1).random() for _ in range(2000)]
 kept = []
@@ -94,6 +95,7 @@ def main():
                   flush=True)
         else:
             print("ns %.1f %d" % run(WORK[words[0]], int(words[1]) / 1000), flush=True)
+    os._exit(0)  # what is live is live to the end
 
 
 main()

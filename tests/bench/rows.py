@@ -18,7 +18,6 @@ from processes import BUILD, ROOT, BenchError, Process, breakpoint_count
 from truth import check_exact, check_sampled
 
 UNFREED = os.environ.get("UNFREED", os.path.join(ROOT, "unfreed"))
-GATE = os.environ.get("BENCH_GATE", os.path.join(ROOT, "libunfreed-gate.so"))
 FOR_EVER = "1h"
 SAMPLE_BYTES = 512 << 10
 SAMPLE = "512K"
@@ -109,10 +108,14 @@ class Floor(Row):
         floor.stop(sig=None)
 
 
+def reports_into(output, interval):
+    """Options of unfreed."""
+    return ["-i", interval, "-f", "json", "-w", output]
+
+
 def start_unfreed(pid, output, interval, options=()):
     """unfreed on a process, attached."""
-    tracer = Process([UNFREED, "-p", str(pid), "-i", interval, "-f", "json", "-w", output,
-                      *options])
+    tracer = Process([UNFREED, "-p", str(pid), *reports_into(output, interval), *options])
     tracer.expect("unfreed: tracing")
     if not breakpoint_count(pid):
         raise BenchError("unfreed has put no breakpoint into the subject")
@@ -148,7 +151,8 @@ class Unfreed(Row):
 
 
 def block_bytes(report):
-    """Allocated at malloc and its like. Estimates have no pools and regions in them, counts have."""
+    """Allocated at malloc and its like. Of estimates pools and regions are no part, of counts they
+    are."""
     others = [] if report["sample_bytes"] else ["pymalloc_totals", "mmap_totals"]
     return (report["totals"]["alloc_bytes"]
             - sum(report[name]["alloc_bytes"] for name in others))
@@ -178,17 +182,22 @@ class Sampled(Unfreed):
 
 
 class Gated(Sampled):
-    """The subject samples by itself, by a preloaded library, and calls a probe only then."""
+    """The subject is started by unfreed; it samples by itself, and calls a probe only then."""
 
     option = "--gate"
 
-    def why_missing(self):
-        if not os.path.exists(GATE):
-            return "no " + os.path.basename(GATE)
-        return super().why_missing()
+    def wrapper(self, folder):
+        return [UNFREED, *self.options, *reports_into(os.path.join(folder, "reports"), FOR_EVER),
+                "-T", "100000", "--"]
 
-    def environment(self, folder):
-        return {"LD_PRELOAD": GATE, "UNFREED_GATE_SAMPLE": SAMPLE}
+    @contextlib.contextmanager
+    def traced(self, subject, folder):
+        pid = subject.process.pid
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as text:
+            child = int(text.read().split()[0])
+        if not breakpoint_count(child):
+            raise BenchError("unfreed has put no breakpoint into the gate")
+        yield
 
 
 class Untargeted(Row):
@@ -225,7 +234,7 @@ OURS = [
     Floor("floor-skip", "floor, the return skipped", ["-r"]),
     Unfreed("unfreed", "unfreed, exact, true stacks", subjects=ALL),
     Sampled("sampled", f"unfreed -s {SAMPLE}", ["-s", SAMPLE], subjects=ALL),
-    Gated("gate", f"unfreed --gate, -s {SAMPLE}", ["--gate"], subjects=ALL),
+    Gated("gate", f"unfreed --gate -s {SAMPLE}", ["--gate", "-s", SAMPLE], subjects=ALL),
     Row("untraced-twin", "untraced, frame-pointer build", **TWIN),
     Floor("floor-twin", "floor, frame-pointer build", **TWIN),
     Unfreed("unfreed-fp-twin", "unfreed --stack fp, frame-pointer build", ["--stack", "fp"],

@@ -17,8 +17,8 @@ PYTHON = "/usr/bin/python3"
 
 
 class Subject:
-    """columns: what is measured, key -> title; each in nanoseconds, less is better. row has what the
-    program is to be started under, see rows.py."""
+    """columns: what is measured, key -> title; each in nanoseconds, less is better. row has what
+    the program is to be started under, see rows.py."""
 
     key = ""
     title = ""

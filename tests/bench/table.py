@@ -165,15 +165,20 @@ def case_title(case):
 
 
 def own_cost_rows(own):
-    """unfreed's own cost, and each as a multiple of that of the first case."""
-    base = next(iter(own.values()))
-    for case, cost in own.items():
+    """unfreed's own cost, and each as a multiple of that of the case before."""
+    before = None
+    for case in own_cost.CASES:
+        cost = own.get(case)
+        if not cost:
+            continue
+        base = before or cost
         yield [case_title(case),
                ratio(cost.report_ns, base.report_ns), f"{cost.report_ns / 1e6:.3g} ms",
                f"{cost.report_ns / 5e9:.2%}",
                ratio(cost.first_ns, base.first_ns), f"{cost.first_ns / 1e6:.3g} ms",
                ratio(cost.rss_bytes, base.rss_bytes), f"{cost.rss_bytes / 2**20:.0f} MiB",
-               f"{cost.map_bytes / 2**20:.0f} MiB"]
+               ratio(cost.map_bytes, base.map_bytes), f"{cost.map_bytes / 2**20:.0f} MiB"]
+        before = cost
 
 
 def cpu_info(key):
