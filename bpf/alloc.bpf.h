@@ -115,16 +115,11 @@ static __always_inline bool call_takes_old(const struct pending_call *call)
 	return func_frees(call->func) && call->address;
 }
 
-/* In a trace that samples: is there nothing to be seen at the call's return? */
-static __always_inline bool call_is_skipped(const struct uf_process *process,
-					    struct pending_call *call)
+/* A trace that samples is done with most calls where they are entered. But with --mmap it must know
+ * what an allocator maps inside them. */
+static __always_inline bool ends_at_entry(void)
 {
-	struct uf_block_key key = {.address = call->address, .image = call->image};
-
-	/* What an allocator maps inside its calls is its own. */
-	if (!cfg_sampled || cfg_mmap || call->weight)
-		return false;
-	return !call_takes_old(call) || !live_knows(process, &key, &call->old);
+	return cfg_sampled && !cfg_mmap;
 }
 
 /* True if the return must be seen. (A call: entry and return share no stack of a session.) */
@@ -137,20 +132,23 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 
 	if (!file_is_on(cookie))
 		return false;
+	call.sp = PT_REGS_SP(ctx);
+	call.ip = PT_REGS_IP(ctx);
+	call.func = UF_COOKIE_FUNC(cookie);
+	call_read_arguments(&call, ctx, cookie);
+	if (call_takes_old(&call) || size_is_wanted(call.size_bytes))
+		call.weight = sample(ctx, &call, cookie & UF_COOKIE_MAY_FORWARD);
+	if (ends_at_entry() && !call.weight &&
+	    !(call_takes_old(&call) && live_may_have(call.address))) {
+		stats_add(event_cnt, 1);
+		return false;
+	}
 	process = current_process();
 	if (!process)
 		return false;
 	stats_add(event_cnt, 1);
-	call.sp = PT_REGS_SP(ctx);
-	call.ip = PT_REGS_IP(ctx);
 	call.image = process->image;
-	call.func = UF_COOKIE_FUNC(cookie);
 	call.may_throw = !!(cookie & UF_COOKIE_MAY_THROW);
-	call_read_arguments(&call, ctx, cookie);
-	if (call_takes_old(&call) || size_is_wanted(call.size_bytes))
-		call.weight = sample(call.size_bytes);
-	if (call_is_skipped(process, &call))
-		return false;
 	thread = thread_state_get(true);
 	if (!thread) {
 		loss_add(THREAD_STATE, 1);
@@ -172,6 +170,8 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 			call.has_old = 1;
 		} else if (!cfg_sampled) {
 			stats_add(unknown_free_cnt, 1);
+		} else if (ends_at_entry() && !call.weight) {
+			return false;
 		}
 	} else if (!call.weight) {
 		if (!cfg_mmap)
@@ -181,6 +181,11 @@ static __noinline bool alloc_enter(struct pt_regs *ctx)
 	}
 	if (replaced && replaced->has_old)
 		pending_call_abandon(replaced);
+	/* What is jumped to is not sampled by itself. */
+	if (replaced && cfg_sampled && !call.weight) {
+		call.weight = replaced->weight;
+		call.is_unwanted = replaced->is_unwanted;
+	}
 	slot = thread_push_call(thread);
 	call.level = slot->level;
 	*slot = call;
@@ -346,12 +351,16 @@ static __always_inline bool free_enter(struct pt_regs *ctx)
 	barrier_var(sp);
 	if (!key.address || !file_is_on(cookie))
 		return false;
+	if (ends_at_entry() && !live_may_have(key.address)) {
+		stats_add(event_cnt, 1);
+		return false;
+	}
 	process = current_process();
 	if (!process)
 		return false;
 	stats_add(event_cnt, 1);
 	/* Where most blocks are unknown it does not matter who else knows of this one. */
-	if (!cfg_sampled || cfg_mmap)
+	if (!ends_at_entry())
 		thread = thread_state_get(cfg_mmap || cookie & UF_COOKIE_MAY_FORWARD);
 	if (thread && thread->depth)
 		nested = thread_call_is_nested(thread, ctx, &replaced);

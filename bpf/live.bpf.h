@@ -59,7 +59,7 @@ __noinline int live_hand_down(struct uf_block_key *key, struct uf_block *block)
 			continue;
 		if (!site_of_heir(block->site, heir_key.image, &copy.site))
 			continue;
-		err = bpf_map_update_elem(&live, &heir_key, &copy, BPF_NOEXIST);
+		err = live_insert(&heir_key, &copy, BPF_NOEXIST);
 		if (err == -E2BIG)
 			loss_add(LIVE_TABLE_FULL, 1);
 	}
@@ -110,7 +110,7 @@ static __always_inline bool live_put_tombstone(const struct uf_process *process,
 {
 	struct uf_block tombstone = {.site = UF_SITE_TOMBSTONE, .fork_gen = process->fork_gen};
 
-	if (!bpf_map_update_elem(&live, key, &tombstone, BPF_ANY))
+	if (!live_insert(key, &tombstone, BPF_ANY))
 		return true;
 	loss_add(TOMBSTONE_NO_ROOM, 1);
 	return false;
@@ -131,7 +131,7 @@ static __always_inline bool live_take_own(struct uf_process *process, struct uf_
 		return true;
 	}
 	/* If two threads free it at once, one of them wins. */
-	return !bpf_map_delete_elem(&live, key);
+	return live_delete(key);
 }
 
 static __always_inline bool live_take_inherited(struct uf_process *process,
@@ -148,17 +148,6 @@ static __always_inline bool live_take_inherited(struct uf_process *process,
 		live_hand_down(key, out);
 	/* Without it the block would be found again whenever its address is used again. */
 	return live_put_tombstone(process, key);
-}
-
-/* Is there a block at key? *scratch is overwritten. */
-static __always_inline bool live_knows(const struct uf_process *process, struct uf_block_key *key,
-				       struct uf_block *scratch)
-{
-	struct uf_block *own = bpf_map_lookup_elem(&live, key);
-
-	if (own)
-		return own->site != UF_SITE_TOMBSTONE;
-	return process->flags & UF_PROC_INHERITS && live_find_inherited(key, scratch);
 }
 
 /*
@@ -188,7 +177,7 @@ __noinline int live_add(struct uf_block_key *at, struct uf_block *new)
 		return 0;
 	key = *at;
 	block = *new;
-	err = bpf_map_update_elem(&live, &key, &block, BPF_NOEXIST);
+	err = live_insert(&key, &block, BPF_NOEXIST);
 	if (err == -EEXIST) {
 		old = bpf_map_lookup_elem(&live, &key);
 		if (old) {
@@ -202,7 +191,7 @@ __noinline int live_add(struct uf_block_key *at, struct uf_block *new)
 				loss_add(MISSED_FREE, 1);
 			}
 		}
-		err = bpf_map_update_elem(&live, &key, &block, BPF_ANY);
+		err = live_insert(&key, &block, BPF_ANY);
 	}
 	if (err) {
 		loss_add(LIVE_TABLE_FULL, 1);
@@ -223,7 +212,7 @@ __noinline int live_put_back(struct uf_block_key *at, struct uf_block *taken)
 	key = *at;
 	block = *taken;
 	/* Another block may have taken its place in a full table. */
-	if (bpf_map_update_elem(&live, &key, &block, BPF_ANY)) {
+	if (live_insert(&key, &block, BPF_ANY)) {
 		loss_add(REALLOC_NO_ROOM, 1);
 		site_remove_block(&block);
 	}

@@ -66,6 +66,11 @@ struct {
 	__type(value, struct uf_block);
 } live SEC(".maps");
 
+/* How many entries live has, by a hash of their address: bpf/live_table.bpf.h. Used if cfg_sampled. */
+#define ADDRESS_CNT_BITS 16
+
+__u32 address_cnts[1 << ADDRESS_CNT_BITS];
+
 /* Counters by site index. Never deleted; user space clears the sites of dead images. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

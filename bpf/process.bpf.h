@@ -335,7 +335,7 @@ static long purge_block(void *map, struct uf_block_key *key, struct uf_block *bl
 	uf_image_id image = key->image;
 
 	if (bpf_map_lookup_elem(&purged_images, &image))
-		bpf_map_delete_elem(&live, key);
+		live_delete(key);
 	return 0;
 }
 

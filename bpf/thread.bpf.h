@@ -149,7 +149,7 @@ __noinline int pending_call_abandon(struct pending_call *call)
 	key.address = call->address;
 	key.image = call->image;
 	old = call->old;
-	bpf_map_update_elem(&live, &key, &old, BPF_NOEXIST);
+	live_insert(&key, &old, BPF_NOEXIST);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
  *   mapping     pc -> file, with a cache
  *   unwind      one step up a stack by the unwind tables
  *   python      frames of CPython
+ *   live_table  how blocks get into the table of live ones, and out
  *   thread      a thread's pending calls and scratch
  *   stack       walking and keeping stacks
  *   truth       (tests only) copies of what was walked
@@ -55,6 +56,7 @@
 #include "mapping.bpf.h"
 #include "unwind.bpf.h"
 #include "python.bpf.h"
+#include "live_table.bpf.h"
 #include "thread.bpf.h"
 #include "stack.bpf.h"
 #ifdef UNFREED_TRUTH

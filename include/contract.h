@@ -39,7 +39,8 @@ enum uf_func {
  */
 #define UF_COOKIE_HEAP_FIRST  (1u << 5) /* a heap comes before the arguments */
 #define UF_COOKIE_MAY_THROW   (1u << 6) /* operator new: its returns are probed one by one */
-#define UF_COOKIE_MAY_FORWARD (1u << 7) /* this free often calls another that is probed */
+#define UF_COOKIE_MAY_FORWARD (1u << 7) /* this free often calls another that is probed; of others:
+				 * it may end with a jump to one */
 #define UF_COOKIE_FILE_SHIFT  8
 #define UF_COOKIE(func, flags, file_slot)                                                          \
 	((__u64)(func) | (__u64)(flags) | ((__u64)(file_slot) << UF_COOKIE_FILE_SHIFT))

@@ -604,6 +604,22 @@ static enum allocator survey__any(const struct survey *v, const char *prefix)
 	return allocator;
 }
 
+/*
+ * A function that allocates may end with a jump to another that does; but not a C library's own
+ * malloc.
+ */
+static void mark_forwarders(struct probe_points *points)
+{
+	bool is_libc = points->allocator == ALLOCATOR_GLIBC || points->allocator == ALLOCATOR_MUSL;
+
+	for (uint32_t i = 0; i < points->cnt; i++) {
+		struct probe_point *point = &points->points[i];
+
+		if (allocates(point->func) && !(is_libc && point->func == UF_MALLOC))
+			point->flags |= UF_COOKIE_MAY_FORWARD;
+	}
+}
+
 int probe_points__find(const struct elf_image *img, const char *prefix, struct probe_points *out)
 {
 	struct search s = {0};
@@ -629,6 +645,7 @@ int probe_points__find(const struct elf_image *img, const char *prefix, struct p
 		err = place_all(img, &s, out);
 	if (out->cnt)
 		out->allocator = survey__any(&v, prefix);
+	mark_forwarders(out);
 	if (err)
 		probe_points__release(out);
 	return err;
