@@ -553,6 +553,57 @@ START_TEST(text_marks_pools_and_regions)
 }
 END_TEST
 
+/* The same, with blocks that are sampled: one of 8 KiB that stands for two, and not the pools. */
+static struct snapshot *sampled_snapshot(void)
+{
+	struct snapshot *snap = snapshot_of_kinds();
+
+	snap->sample_bytes = 65536;
+	snap->unknown_free_count = 17;
+	for (uint32_t i = 0; i < snap->site_cnt; i++) {
+		if (snap->sites[i].kind != SITE_MALLOC)
+			continue;
+		snap->sites[i].live_count = 2;
+		snap->sites[i].sample = (struct snapshot_sample){
+			.count = 1,
+			.bytes = 8192,
+			.bytes_variance = 2 * 8192.0 * 8192,
+			.count_variance = 2,
+		};
+	}
+	snapshot__sum(snap);
+	return snap;
+}
+
+START_TEST(text_keeps_estimated_and_counted_numbers_apart)
+{
+	struct snapshot *snap = sampled_snapshot();
+	char *text = render(render_text, snap);
+
+	ck_assert_ptr_nonnull(strstr(text, "  blocks are estimated from one sample in 64.0 KiB on "
+					   "average; ranges hold with 95% confidence\n"));
+	ck_assert_ptr_nonnull(strstr(text, "live       16.0 KiB in 2 blocks at 1 site\n"
+					   "           8.0 KiB - 57.8 KiB, from 1 sample\n"
+					   "           and 48.0 KiB in 3 pools of Python's small "
+					   "objects at 1 site\n"
+					   "           and 64.0 KiB in 2 regions mapped by the "
+					   "program at 1 site\n"));
+	ck_assert_ptr_nonnull(strstr(text, " 1. 64.0 KiB in 2 regions [mmap]  pid 4242 leaky\n"));
+	ck_assert_ptr_nonnull(strstr(text, " 3. 16.0 KiB in 2 blocks (100.0%)  pid 4242 leaky\n"
+					   "    8.0 KiB - 57.8 KiB, from 1 sample\n"));
+	ck_assert_ptr_null(strstr(text, "of older blocks"));
+	ck_assert_ptr_null(strstr(text, "more site"));
+	free(text);
+	/* What is not shown is counted by what it is. */
+	snapshot__select(snap, SORT_SIZE, 1);
+	text = render(render_text, snap);
+	ck_assert_ptr_nonnull(strstr(text, "and 1 more site (--top shows more): 16.0 KiB in 2 blocks\n"));
+	ck_assert_ptr_nonnull(strstr(text, "and 1 more site (--top shows more): 48.0 KiB in 3 pools\n"));
+	free(text);
+	snapshot__free(snap);
+}
+END_TEST
+
 /* Every string of a snapshot hostile. */
 static struct snapshot *hostile_snapshot(void)
 {
@@ -853,6 +904,33 @@ START_TEST(json_marks_pools_and_regions)
 }
 END_TEST
 
+START_TEST(json_keeps_estimated_and_counted_numbers_apart)
+{
+	struct snapshot *snap = sampled_snapshot();
+	struct json_object *report = parse_json(render(render_json, snap));
+	struct json_object *totals = field(report, "totals"), *site = item(report, "sites", 2);
+
+	check_uint(report, "sample_bytes", 65536);
+	CHECK_NULL(report, "unknown_free_count");
+	CHECK_FIELD_CNT(totals, 12);
+	check_uint(totals, "live_bytes", 16384);
+	check_uint(totals, "live_bytes_low", 8192);
+	check_uint(totals, "samples", 1);
+	check_uint(field(report, "pymalloc_totals"), "live_bytes", 3 * 16384);
+	CHECK_FIELD_CNT(field(report, "pymalloc_totals"), 7);
+	CHECK_FIELD_CNT(site, 25);
+	check_string(site, "kind", "malloc");
+	check_uint(site, "samples", 1);
+	check_uint(site, "live_bytes", 16384);
+	check_uint(site, "live_bytes_low", 8192);
+	check_uint(site, "live_count_low", 1);
+	ck_assert(json_object_get_uint64(field(site, "live_bytes_high")) > 3 * 16384);
+	ck_assert(!json_object_object_get_ex(item(report, "sites", 1), "samples", NULL));
+	json_object_put(report);
+	snapshot__free(snap);
+}
+END_TEST
+
 START_TEST(json_has_the_sites)
 {
 	struct snapshot *snap = full_snapshot();
@@ -1053,6 +1131,8 @@ static void add_tests(TCase *tcase)
 	tcase_add_test(tcase, json_has_the_losses_and_the_cost);
 	tcase_add_test(tcase, json_has_the_sites);
 	tcase_add_test(tcase, text_marks_pools_and_regions);
+	tcase_add_test(tcase, text_keeps_estimated_and_counted_numbers_apart);
+	tcase_add_test(tcase, json_keeps_estimated_and_counted_numbers_apart);
 	tcase_add_test(tcase, json_marks_pools_and_regions);
 	tcase_add_test(tcase, json_has_the_frames);
 	tcase_add_test(tcase, json_of_an_empty_snapshot_has_every_field_and_null_for_unknown);

@@ -198,6 +198,18 @@ START_TEST(sum_adds_every_site_and_counts_the_live_ones)
 	ck_assert_uint_eq(snap->regions.live_bytes, 30);
 	ck_assert_uint_eq(snap->regions.alloc_count, 103);
 	ck_assert_uint_eq(snap->regions.sites, 1);
+	/* Estimated numbers, and beside them what is counted. */
+	snap->sample_bytes = 4096;
+	snap->sites[0].sample.count = 3;
+	snap->sites[4].sample = (struct snapshot_sample){5, 7, 11, 13};
+	snapshot__sum(snap);
+	ck_assert_uint_eq(snap->totals.live_bytes, 100 - 20 - 30);
+	ck_assert_uint_eq(snap->totals.sample.count, 8);
+	ck_assert_uint_eq(snap->totals.sample.bytes, 7);
+	ck_assert_double_eq(snap->totals.sample.bytes_variance, 11);
+	ck_assert_double_eq(snap->totals.sample.count_variance, 13);
+	ck_assert_uint_eq(snap->pools.live_bytes, 20);
+	ck_assert_uint_eq(snap->regions.live_bytes, 30);
 	snapshot__free(snap);
 }
 END_TEST
