@@ -51,6 +51,10 @@ __u32 next_image; /* images are numbered from 1 */
 __u32 next_pool;  /* like next_site, of the table of pools */
 __u32 regions_are_lost; /* the same of events of mapped memory; cleared by user space */
 
+/* Raised by user space when stacks may have to be walked anew (bpf/stack_memo.bpf.h); odd while a
+ * table of theirs is being replaced. */
+__u32 memo_generation;
+
 /* ---- maps ---- */
 
 /*

@@ -41,6 +41,27 @@ full:
 	return false;
 }
 
+/* The site of the stack that has been walked. False: it could not be kept (counted). */
+static __always_inline bool site_of_walk(struct pt_regs *ctx, struct thread_state *thread,
+					 __u32 kind, __u32 *out)
+{
+	struct uf_site_key key = {.image = thread->walk.image};
+	__u32 *known, stack = 0;
+
+	if (kind)
+		thread->stack_id = hash_mix(thread->stack_id, kind) | 1;
+	key.stack_id = thread->stack_id;
+	known = bpf_map_lookup_elem(&site_index, &key);
+#ifdef UNFREED_TRUTH
+	truth_take(ctx, thread, !known, false);
+#endif
+	if (known) {
+		*out = *known;
+		return true;
+	}
+	return stack_intern(thread, key.image, &stack) && site_new(&key, stack, kind, out);
+}
+
 /*
  * The site of the stack that thread is at when it has returned to pc. False: it could not be kept
  * (counted).
@@ -48,22 +69,22 @@ full:
 static __always_inline bool site_at(struct pt_regs *ctx, struct thread_state *thread,
 				    uf_image_id image, __u32 kind, __u64 pc, __u64 sp, __u32 *out)
 {
-	struct uf_site_key key = {.image = image};
-	__u32 *known, stack = 0;
+	__s64 recalled;
 
-	stack_walk(thread, image, pc, sp, PT_REGS_FP(ctx));
-	if (kind)
-		thread->stack_id = hash_mix(thread->stack_id, kind) | 1;
-	key.stack_id = thread->stack_id;
-	known = bpf_map_lookup_elem(&site_index, &key);
+	stack_begin(thread, image, pc, sp, PT_REGS_FP(ctx));
+	recalled = stack_recall(thread, kind);
+	if (recalled >= 0) {
+		*out = recalled;
 #ifdef UNFREED_TRUTH
-	truth_take(ctx, thread, !known);
+		truth_take_recalled(ctx, thread, *out);
 #endif
-	if (known) {
-		*out = *known;
 		return true;
 	}
-	return stack_intern(thread, image, &stack) && site_new(&key, stack, kind, out);
+	stack_walk(thread);
+	if (!site_of_walk(ctx, thread, kind, out))
+		return false;
+	stack_keep(thread, kind, *out);
+	return true;
 }
 
 /* The same of the stack that thread is at now. */

@@ -147,24 +147,90 @@ static __always_inline int walk_by_fp(struct thread_state *thread)
 	return UF_END_DEPTH;
 }
 
-/*
- * Fills thread->frames, frame_cnt, stack_end and stack_id (never 0) from a pc
- * that is a return address and the caller's stack and frame pointer.
- */
-__noinline int stack_walk(struct thread_state *thread, uf_image_id image, __u64 pc, __u64 sp,
-			  __u64 fp)
+/* A walk from a pc that is a return address and the caller's stack and frame pointer. */
+static __always_inline void stack_begin(struct thread_state *thread, uf_image_id image, __u64 pc,
+					__u64 sp, __u64 fp)
 {
-	struct uf_python *python = NULL;
-
-	if (!thread)
-		return 0;
-	if (python_cnt)
-		python = bpf_map_lookup_elem(&pythons, &image);
-	thread->stack_id = 0x9e3779b97f4a7c15ULL;
-	thread->frame_cnt = 0;
 	walk_begin(&thread->walk, pc, sp, fp);
 	thread->walk.after_call = !thread->is_interrupted;
 	thread->walk.image = image;
+}
+
+/*
+ * The site of the stack, if it is the one that was walked from there before; then it is not walked.
+ * -1: it must be, and may be kept (stack_keep) if walk->reads.cnt is 0.
+ */
+__noinline __s64 stack_recall(struct thread_state *thread, __u32 kind)
+{
+	struct stack_memo *memo;
+	struct walk *walk;
+
+	if (!thread)
+		return -1;
+	walk = &thread->walk;
+	if (!walk->after_call || cfg_stack_mode == UF_STACK_FP)
+		return -1;
+	/* Before anything that they are about. */
+	walk->mapping_generation = mapping_generation(bpf_get_current_task_btf()->mm);
+	walk->memo_generation = *(volatile __u32 *)&memo_generation;
+	if (!walk->mapping_generation || walk->memo_generation & 1)
+		return -1;
+	walk->reads.cnt = 0;
+	memo = &thread->memos[memo_slot(walk->first_pc, walk->first_sp)];
+	if (memo->pc != walk->first_pc || memo->sp != walk->first_sp ||
+	    memo->image != walk->image || memo->kind != kind ||
+	    memo->mapping_generation != walk->mapping_generation ||
+	    memo->memo_generation != walk->memo_generation ||
+	    (memo->fp_counts && memo->fp != walk->first_fp))
+		return -1;
+	for (__u32 i = 0; i < MEMO_WORDS; i++) {
+		__u64 value = 0;
+
+		if (i >= memo->reads.cnt)
+			return memo->site;
+		if (!window_read(&walk->window, memo->sp + memo->reads.at[i] * 8, &value) ||
+		    value != memo->reads.values[i])
+			return -1;
+	}
+	return memo->site;
+}
+
+/* Keeps what stack_walk() has found and what site it was. */
+static __always_inline void stack_keep(struct thread_state *thread, __u32 kind, __u32 site)
+{
+	const struct walk *walk = &thread->walk;
+	struct stack_memo *memo;
+
+	if (walk->reads.cnt > MEMO_WORDS || !walk->is_sound || thread->stack_end != UF_END_COMPLETE)
+		return;
+	memo = &thread->memos[memo_slot(walk->first_pc, walk->first_sp)];
+	memo->pc = walk->first_pc;
+	memo->sp = walk->first_sp;
+	memo->fp = walk->first_fp;
+	memo->fp_counts = walk->fp_counts;
+	memo->image = walk->image;
+	memo->kind = kind;
+	memo->mapping_generation = walk->mapping_generation;
+	memo->memo_generation = walk->memo_generation;
+	memo->site = site;
+	memo->reads = walk->reads;
+}
+
+/* After stack_begin(): fills thread->frames, frame_cnt, stack_end and stack_id (never 0). */
+__noinline int stack_walk(struct thread_state *thread)
+{
+	struct uf_python *python = NULL;
+	uf_image_id image;
+
+	if (!thread)
+		return 0;
+	image = thread->walk.image;
+	if (python_cnt)
+		python = bpf_map_lookup_elem(&pythons, &image);
+	if (python)
+		thread->walk.reads.cnt = READS_NOT_KEPT;
+	thread->stack_id = 0x9e3779b97f4a7c15ULL;
+	thread->frame_cnt = 0;
 	thread->stack_end =
 		cfg_stack_mode == UF_STACK_FP ? walk_by_fp(thread) : walk_by_tables(thread, python);
 	thread->stack_id = hash_mix(thread->stack_id, thread->stack_end);

@@ -72,6 +72,7 @@ struct thread_state {
 	__u64 frames[UF_MAX_FRAMES + 1]; /* one more, so that an index can be masked */
 	struct walk walk;
 	struct python_walk python;
+	struct stack_memo memos[MEMO_CNT]; /* by memo_slot() */
 	__u32 is_interrupted; /* the walk begins at an instruction, not at a return address */
 	/* The last block that was freed, and where the call was; 0: none since the last allocation. */
 	__u64 forwarded, forwarded_sp;
@@ -86,6 +87,8 @@ struct thread_state {
 	__u32 remaps_anonymous;
 	__u32 system_call; /* enum system_call_state */
 };
+
+_Static_assert(sizeof(struct thread_state) <= 8000, "with what the kernel adds, 8 KiB of a slab");
 
 /* Inserted by a thread's first call; gone with the task. */
 struct {

@@ -76,9 +76,9 @@ static __always_inline void truth_copy_stack(struct truth_sample *sample, __u64 
 	sample->stack_bytes = pages * TRUTH_PAGE_BYTES;
 }
 
-/* The stack that thread has just walked. */
+/* The stack in thread->frames. */
 static __always_inline void truth_take(struct pt_regs *ctx, struct thread_state *thread,
-				       bool is_new)
+				       bool is_new, bool is_recalled)
 {
 	__u32 every = *(volatile __u32 *)&truth_every;
 	struct truth_sample *sample;
@@ -97,11 +97,33 @@ static __always_inline void truth_take(struct pt_regs *ctx, struct thread_state 
 	sample->tgid = bpf_get_current_pid_tgid() >> 32;
 	sample->frame_cnt = thread->frame_cnt;
 	sample->end = thread->stack_end;
+	sample->is_recalled = is_recalled;
 	bpf_probe_read_kernel(sample->frames, sizeof(sample->frames), thread->frames);
 	truth_copy_regs(sample, ctx);
 	truth_copy_slots(sample);
 	truth_copy_stack(sample, ctx->sp);
 	bpf_ringbuf_submit(sample, 0);
+}
+
+/* The stack of a site that was not walked now. */
+static __always_inline void truth_take_recalled(struct pt_regs *ctx, struct thread_state *thread,
+						__u32 site_i)
+{
+	struct uf_site *site = bpf_map_lookup_elem(&sites, &site_i);
+	struct uf_stack *stack;
+	__u32 i;
+
+	if (!site)
+		return;
+	i = site->stack;
+	stack = bpf_map_lookup_elem(&stacks, &i);
+	if (!stack)
+		return;
+	thread->stack_id = stack->id;
+	thread->frame_cnt = stack->frame_cnt;
+	thread->stack_end = stack->end;
+	bpf_probe_read_kernel(thread->frames, sizeof(stack->frames), stack->frames);
+	truth_take(ctx, thread, false, true);
 }
 
 #endif

@@ -8,6 +8,8 @@
  *   trampoline  return addresses that return probes replaced
  *   vma_search  the kernel's own tree of mappings
  *   mapping     pc -> file, with a cache
+ *   stack_window  reading a stack
+ *   stack_memo  walks that a thread has made before
  *   unwind      one step up a stack by the unwind tables
  *   python      frames of CPython
  *   live_table  how blocks get into the table of live ones, and out
@@ -54,6 +56,8 @@
 #include "trampoline.bpf.h"
 #include "vma_search.bpf.h"
 #include "mapping.bpf.h"
+#include "stack_window.bpf.h"
+#include "stack_memo.bpf.h"
 #include "unwind.bpf.h"
 #include "python.bpf.h"
 #include "live_table.bpf.h"

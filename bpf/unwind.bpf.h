@@ -8,13 +8,7 @@
  * The state of a frame is pc, rsp and rbp. Rows say where the caller's are.
  * rbp is mostly saved and restored unused, so it is followed as the address
  * where it was saved, and read only when a rule needs it.
- *
- * Reading user memory costs the same for 8 bytes and for 1 KiB: the stack is
- * read in windows, kept in the thread's scratch.
  */
-
-#define WINDOW_WORDS 128 /* power of two */
-#define WINDOW_BELOW 64  /* bytes of a window below the address that asked for it */
 
 /* Frame pointers are only followed this far up the stack: code without CFI need not have any. */
 #define MAX_FP_FRAME_BYTES (1 << 20)
@@ -25,12 +19,17 @@ struct walk {
 	__u64 trampoline;  /* of return probes; 0: none on the stack */
 	__u64 frame;       /* the current frame, as it is stored */
 	struct mapping mapping;
-	__u64 window_at;   /* address of window[0]; 0: nothing read yet */
-	__u64 window[WINDOW_WORDS];
+	struct stack_window window;
 	uf_image_id image;
 	__u32 after_call;  /* pc is a return address: the call is the byte before */
 	__u32 busy_cnt;    /* times that the mappings could not be looked at */
 	__u32 is_sound;    /* every frame so far is a place in a file */
+	/* For bpf/stack_memo.bpf.h: */
+	__u64 first_pc, first_sp, first_fp; /* where the walk began */
+	__u32 bp_is_first; /* bp, if known, is first_fp */
+	__u32 fp_counts;   /* it was used */
+	__u32 mapping_generation, memo_generation; /* as of then */
+	struct stack_reads reads;
 };
 
 /* At a return address, with the stack and frame pointer that its caller has then. */
@@ -43,39 +42,37 @@ static __always_inline void walk_begin(struct walk *walk, __u64 pc, __u64 sp, __
 	walk->bp_at = 0;
 	walk->mapping.start = 0;
 	walk->mapping.end = 0;
-	walk->window_at = 0;
+	walk->window.at = 0;
 	walk->after_call = 1;
 	walk->is_sound = 1;
 	walk->busy_cnt = 0;
+	walk->first_pc = pc;
+	walk->first_sp = sp;
+	walk->first_fp = fp;
+	walk->bp_is_first = 1;
+	walk->fp_counts = 0;
+	walk->reads.cnt = READS_NOT_KEPT;
 }
 
-static __always_inline bool read_stack(struct walk *walk, __u64 address, __u64 *out)
+static __always_inline bool walk_read(struct walk *walk, __u64 address, __u64 *out)
 {
-	__u64 i = (address - walk->window_at) >> 3;
-
-	if (address & 7)
-		return !bpf_probe_read_user(out, sizeof(*out), (void *)address);
-	if (!walk->window_at || i >= WINDOW_WORDS) {
-		__u64 start = address - WINDOW_BELOW;
-
-		if (bpf_probe_read_user(walk->window, sizeof(walk->window), (void *)start)) {
-			/* The window reaches past the stack's end. */
-			walk->window_at = 0;
-			return !bpf_probe_read_user(out, sizeof(*out), (void *)address);
-		}
-		walk->window_at = start;
-		i = WINDOW_BELOW >> 3;
-	}
-	*out = walk->window[i & (WINDOW_WORDS - 1)];
+	if (!window_read(&walk->window, address, out))
+		return false;
+	reads_note(&walk->reads, walk->first_sp, address, *out);
 	return true;
 }
 
 /* Makes walk->bp known. */
 static __always_inline bool read_bp(struct walk *walk)
 {
-	if (walk->bp_at && !read_stack(walk, walk->bp_at, &walk->bp))
+	if (!walk->bp_at) {
+		walk->fp_counts |= walk->bp_is_first;
+		return true;
+	}
+	if (!walk_read(walk, walk->bp_at, &walk->bp))
 		return false;
 	walk->bp_at = 0;
+	walk->bp_is_first = 0;
 	return true;
 }
 
@@ -122,11 +119,12 @@ static __always_inline __u32 unwind_rule(const volatile struct uf_unwind_file *f
 }
 
 /* A return address just read from slot, or what a trampoline stands for; 0: unknown. */
-static __always_inline __u64 real_return_address(const struct walk *walk, __u64 address, __u64 slot)
+static __always_inline __u64 real_return_address(struct walk *walk, __u64 address, __u64 slot)
 {
-	if (walk->trampoline && address == walk->trampoline)
-		return original_return_address(slot);
-	return address;
+	if (!walk->trampoline || address != walk->trampoline)
+		return address;
+	walk->reads.cnt = READS_NOT_KEPT;
+	return original_return_address(slot);
 }
 
 /* Goes on at a return address just read from slot. -1, or the end. */
@@ -151,11 +149,12 @@ static __always_inline int step_by_fp(struct walk *walk, int otherwise)
 		return UF_END_READ_FAULT;
 	if (walk->bp < walk->sp || walk->bp & 7 || walk->bp - walk->sp > MAX_FP_FRAME_BYTES)
 		return otherwise;
-	if (!read_stack(walk, walk->bp, &bp) || !read_stack(walk, walk->bp + 8, &pc))
+	if (!walk_read(walk, walk->bp, &bp) || !walk_read(walk, walk->bp + 8, &pc))
 		return UF_END_READ_FAULT;
 	end = return_to(walk, pc, walk->bp + 8);
 	walk->sp = walk->bp + 16;
 	walk->bp = bp;
+	walk->bp_is_first = 0;
 	return end;
 }
 
@@ -168,11 +167,12 @@ static __always_inline int step_by_signal(struct walk *walk)
 {
 	__u64 context = walk->sp;
 
-	if (!read_stack(walk, context + UCONTEXT_RBP, &walk->bp) ||
-	    !read_stack(walk, context + UCONTEXT_RIP, &walk->pc) ||
-	    !read_stack(walk, context + UCONTEXT_RSP, &walk->sp))
+	if (!walk_read(walk, context + UCONTEXT_RBP, &walk->bp) ||
+	    !walk_read(walk, context + UCONTEXT_RIP, &walk->pc) ||
+	    !walk_read(walk, context + UCONTEXT_RSP, &walk->sp))
 		return UF_END_READ_FAULT;
 	walk->bp_at = 0;
+	walk->bp_is_first = 0;
 	walk->after_call = 0;
 	return -1;
 }
@@ -201,7 +201,7 @@ static __always_inline int find_cfa(struct walk *walk, __u32 rule, __u64 *cfa)
 				return UF_END_READ_FAULT;
 			base = walk->bp;
 		}
-		return read_stack(walk, base + UF_RULE_CFA_S(rule), cfa) ? 0 : UF_END_READ_FAULT;
+		return walk_read(walk, base + UF_RULE_CFA_S(rule), cfa) ? 0 : UF_END_READ_FAULT;
 	}
 	return UF_END_UNSUPPORTED;
 }
@@ -220,6 +220,7 @@ static __always_inline int find_caller_bp(struct walk *walk, __u32 rule, __u64 c
 	case UF_RBP_UNDEFINED:
 		walk->bp_at = 0;
 		walk->bp = 0;
+		walk->bp_is_first = 0;
 		break;
 	}
 	return 0;
@@ -245,7 +246,7 @@ static __always_inline int step_by_rule(struct walk *walk, __u32 rule)
 		return end;
 	if (cfa <= walk->sp)
 		return UF_END_STUCK;
-	if (!read_stack(walk, cfa - 8, &pc))
+	if (!walk_read(walk, cfa - 8, &pc))
 		return UF_END_READ_FAULT;
 	walk->sp = cfa;
 	return return_to(walk, pc, cfa - 8);

@@ -34,19 +34,20 @@
 
 static const char usage[] =
 	"usage: check_stacks [--every N] [--samples N] [--min-percent P] [--min-complete P]\n"
-	"                    [--seconds N] [--return-probe FILE:OFFSET]... [unfreed's options]\n"
+	"                    [--min-recalled P] [--seconds N] [--return-probe FILE:OFFSET]... [unfreed's options]\n"
 	"                    -p PID | -- COMMAND\n"
 	"  --every N         take each Nth allocation, besides all new stacks (default 97)\n"
 	"  --samples N       end after N complete stacks; fewer are a failure (default 1000)\n"
 	"  --seconds N       spread them over so long (default 5)\n"
 	"  --return-probe FILE:OFFSET  have another tracer's return probe there as well\n"
 	"  --min-percent P   at least P % of the complete stacks must be equal (default 100)\n"
-	"  --min-complete P  at least P % of all stacks must be complete (default 0)\n";
+	"  --min-complete P  at least P % of all stacks must be complete (default 0)\n"
+	"  --min-recalled P  at least P % of the complete ones must not be walked anew (default 0)\n";
 
 struct check {
 	uint32_t every;
 	uint64_t samples;
-	double seconds, min_percent, min_complete;
+	double seconds, min_percent, min_complete, min_recalled;
 	struct agent *agent;
 	struct compare *compare;
 	struct ring_buffer *ring;
@@ -139,6 +140,8 @@ static bool parse(int argc, char **argv, char **args, int *arg_cnt)
 			check.min_percent = strtod(argv[++i], NULL);
 		else if (!strcmp(argv[i], "--min-complete") && value)
 			check.min_complete = strtod(argv[++i], NULL);
+		else if (!strcmp(argv[i], "--min-recalled") && value)
+			check.min_recalled = strtod(argv[++i], NULL);
 		else
 			args[(*arg_cnt)++] = argv[i];
 	}
@@ -182,6 +185,9 @@ static bool is_good(void)
 		printf("wrong: incomplete stacks\n");
 	else if (complete < check.min_complete)
 		printf("too many incomplete: %.2f %% are complete\n", complete);
+	else if (100.0 * counts->recalled < check.min_recalled * counts->complete)
+		printf("too few: %llu stacks were not walked anew\n",
+		       (unsigned long long)counts->recalled);
 	else
 		return true;
 	return false;

@@ -280,6 +280,7 @@ static void count_complete(struct compare *compare, const struct truth_sample *s
 	counts->frames += sample->frame_cnt;
 	if (sample->frame_cnt > counts->deepest)
 		counts->deepest = sample->frame_cnt;
+	counts->recalled += sample->is_recalled;
 	counts->python += has_python(sample);
 	for (uint32_t i = 0; i < sample->frame_cnt && i < UF_MAX_FRAMES; i++) {
 		if (sample->frames[i] & UF_FRAME_INTERRUPTED) {
@@ -334,6 +335,7 @@ void compare__print(const struct compare *compare)
 		printf("%" PRIu64 " incomplete stacks are wrong as far as they go\n",
 		       counts->wrong_part);
 	printf("%" PRIu64 " stacks, %" PRIu64 " complete, %" PRIu64 " equal, %" PRIu64
-	       " different\n",
-	       counts->stacks, counts->complete, counts->equal, counts->different);
+	       " different; %" PRIu64 " were not walked anew\n",
+	       counts->stacks, counts->complete, counts->equal, counts->different,
+	       counts->recalled);
 }

@@ -28,6 +28,7 @@ struct compare_counts {
 	uint64_t frames;     /* of the complete ones */
 	uint64_t deepest;
 	uint64_t interrupted; /* complete ones with a frame interrupted by a signal */
+	uint64_t recalled;   /* complete ones that the probe had not walked anew */
 	uint64_t python;     /* complete ones with Python frames */
 	uint64_t ends[UF_END_CNT];
 };

@@ -33,6 +33,8 @@ struct truth_sample {
 	__u32 frame_cnt;
 	__u32 end; /* enum uf_stack_end */
 	__u32 slot_cnt;
+	__u32 is_recalled; /* not walked: the frames are those of the site that the probe took */
+	__u32 pad;
 	__u64 regs[TRUTH_REG_CNT];
 	__u64 frames[UF_MAX_FRAMES + 1]; /* as in struct uf_stack */
 	struct truth_slot slots[TRUTH_MAX_SLOTS];

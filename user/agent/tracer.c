@@ -675,6 +675,7 @@ int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf
 	if (bpf_map_update_elem(bpf_map__fd(tracer->skel->maps.pythons), &image, python, BPF_ANY))
 		return -errno;
 	__atomic_fetch_add(&tracer->skel->bss->python_cnt, 1, __ATOMIC_RELEASE);
+	tracer__forget_walks(tracer);
 	return 0;
 }
 

@@ -68,6 +68,10 @@ uint32_t tracer__file_cnt(const struct tracer *tracer);
 /* Was any file ever probed? */
 bool tracer__has_probed(const struct tracer *tracer);
 
+/* Around what replaces an unwind table that probes may be reading (bpf/stack_memo.bpf.h). */
+void tracer__begin_replacing(struct tracer *tracer);
+void tracer__end_replacing(struct tracer *tracer);
+
 /* A number for a process that is about to become a target, for tables that must be there before;
  * or -errno. */
 int64_t tracer__new_image(struct tracer *tracer, pid_t pid);

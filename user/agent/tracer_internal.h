@@ -82,6 +82,8 @@ int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
 			  const struct bpf_program *prog, bool is_return, int fd,
 			  const struct uprobe_places *in_file);
+/* After a change to what stacks lead to: they are walked anew (bpf/stack_memo.bpf.h). */
+void tracer__forget_walks(struct tracer *tracer);
 /* Gives the site's place back, once no probe can reach it. */
 void tracer__clear_site(struct tracer *tracer, uint32_t i);
 /* The programs for mapped memory, REGION_PROGRAMS: unmapping first, as of probes; one of a kind, then

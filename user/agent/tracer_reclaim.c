@@ -133,6 +133,8 @@ static bool is_idle(const struct uf_site *site)
  * Sites with nothing live, unlinked like the stacks. One that got a block
  * meanwhile goes back, or, if there is a new one of the same key already, stays
  * beside it until it is idle again: both are reported, the sums are right.
+ * Threads remember sites of their stacks, until they are told, before all
+ * programs that run are waited for, to forget them.
  */
 static int reclaim_idle_sites(struct tracer *tracer, tracer_retired_fn fn, void *arg)
 {
@@ -150,6 +152,7 @@ static int reclaim_idle_sites(struct tracer *tracer, tracer_retired_fn fn, void 
 		if (idle[i])
 			unlink_entry(index, &key, i);
 	}
+	tracer__forget_walks(tracer);
 	err = tracer__synchronize(tracer);
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct uf_site_key key = key_of_site(&sites[i]);

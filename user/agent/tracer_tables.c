@@ -17,6 +17,27 @@ int tracer__number_file(struct tracer *tracer, const struct uf_file_key *key, ui
 		       : 0;
 }
 
+/* A full barrier: the change is between the two as the probes see it. */
+static void raise_memo_generation(struct tracer *tracer, uint32_t by)
+{
+	__atomic_fetch_add(&tracer->skel->bss->memo_generation, by, __ATOMIC_SEQ_CST);
+}
+
+void tracer__begin_replacing(struct tracer *tracer)
+{
+	raise_memo_generation(tracer, 1);
+}
+
+void tracer__end_replacing(struct tracer *tracer)
+{
+	raise_memo_generation(tracer, 1);
+}
+
+void tracer__forget_walks(struct tracer *tracer)
+{
+	raise_memo_generation(tracer, 2);
+}
+
 struct uf_unwind_file *tracer__unwind_file(const struct tracer *tracer, uint32_t number)
 {
 	return &tracer->unwind_files[number];

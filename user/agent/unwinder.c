@@ -180,11 +180,13 @@ static int put_table(struct unwinder *unwinder, uint32_t number, const struct un
 		unwinder->lost_cnt++;
 		return err;
 	}
+	tracer__begin_replacing(unwinder->tracer);
 	/* In the order that include/contract.h says. */
 	in_kernel->first_granule = head.first_granule;
 	__atomic_store_n(&in_kernel->first_word, (uint32_t)first, __ATOMIC_RELEASE);
 	__atomic_store_n(&in_kernel->has_all_rows, head.has_all_rows, __ATOMIC_RELEASE);
 	__atomic_store_n(&in_kernel->granule_cnt, head.granule_cnt, __ATOMIC_RELEASE);
+	tracer__end_replacing(unwinder->tracer);
 	file->word_cnt = word_cnt;
 	if (old_cnt)
 		rest(unwinder, old_first, old_cnt);
@@ -232,7 +234,9 @@ void unwinder__drop(struct unwinder *unwinder,
 		if (!numbered->word_cnt || needed(arg, numbered->file))
 			continue;
 		in_kernel = tracer__unwind_file(unwinder->tracer, number);
+		tracer__begin_replacing(unwinder->tracer);
 		__atomic_store_n(&in_kernel->granule_cnt, 0, __ATOMIC_RELEASE);
+		tracer__end_replacing(unwinder->tracer);
 		rest(unwinder, in_kernel->first_word, numbered->word_cnt);
 		/* The number stays: kept stacks have frames with it. */
 		numbered->word_cnt = 0;
