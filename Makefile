@@ -211,7 +211,17 @@ $(BUILD)/tests/stacks/programs/%: tests/stacks/programs/%.cc
 	@mkdir -p $(@D)
 	$(Q)g++ -std=gnu++17 $(STACK_PROGRAM_CFLAGS) -MMD -MP -o $@ $<
 
-programs: $(PROGRAMS)
+# The program once more, with a decoder that is wrong, for tests/live/test_places.py.
+MISPLACED := $(BUILD)/misplaced/unfreed
+$(BUILD)/misplaced/placement.o: user/probe/placement.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(USER_CFLAGS) $(USER_CPPFLAGS) $(CPPFLAGS) -DUNFREED_MISPLACED -c -o $@ $<
+
+$(MISPLACED): $(BUILD)/misplaced/placement.o $(filter-out $(BUILD)/user/probe/placement.o,$(OBJS))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+programs: $(PROGRAMS) $(MISPLACED)
 # The unwind tables are for x86-64; tests/stacks/run says so elsewhere.
 stacks: $(if $(filter x86,$(BPF_ARCH)),$(CHECK_STACKS) $(STACK_PROGRAMS))
 asan: $(BUILD)/asan/unfreed

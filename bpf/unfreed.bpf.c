@@ -20,6 +20,7 @@
  *   live        live blocks, fork's heritage
  *   sample      which allocations are recorded, in a trace that samples
  *   alloc       the allocator's probes
+ *   place       is a probe's place in a function as good as its entry?
  *   pool        CPython's pools of small objects
  *   pool_fault  the same where the function that opens them is not known
  *   region      memory that the program maps itself
@@ -70,6 +71,7 @@
 #include "live.bpf.h"
 #include "sample.bpf.h"
 #include "alloc.bpf.h"
+#include "place.bpf.h"
 #include "pool.bpf.h"
 #include "pool_fault.bpf.h"
 #include "region.bpf.h"

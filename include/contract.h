@@ -395,6 +395,28 @@ enum uf_event_type {
 	UF_EVENT_TABLE_FILLS, /* half of the site or the stack table has been used */
 	UF_EVENT_PYTHON_CODE, /* struct uf_python_code (include/python.h) */
 	UF_EVENT_REGION,      /* struct uf_region_event */
+	UF_EVENT_PLACE_CHECKED, /* enough is known of a place: address is the number of the check */
+};
+
+/*
+ * A place inside a function that is compared with the function's entry (bpf/place.bpf.h): each call
+ * must come by once, with what it was entered with. The cookie of both probes is the number, with
+ * a bit for the entry.
+ */
+#define UF_MAX_PLACE_CHECKS 512 /* at a time; power of two */
+#define UF_PLACE_ENTRY      (1u << 16)
+#define UF_PLACE_ARGS       4
+#define UF_PLACE_CALLS      256 /* that agree are enough, if there were no others */
+#define UF_PLACE_STRAYS     3   /* that do not are too many; a signal may look like one */
+struct uf_place_check {
+	__u32 is_on;       /* set when both probes are in */
+	__u32 is_decided;  /* an event was sent */
+	__u32 arg_cnt;     /* argument registers that the probe reads */
+	__u32 agreed_cnt;  /* calls that came by as they were entered */
+	__u32 changed_cnt; /* with other arguments, stack pointer or return address */
+	__u32 missing_cnt; /* that never came by */
+	__u32 stray_cnt;   /* came by without having been entered */
+	__u32 pad;
 };
 
 /* Process life, in order, through the ring buffer. */
@@ -448,6 +470,7 @@ _Static_assert(sizeof(struct uf_unwind_file) == 16, "table of files");
 _Static_assert(sizeof(struct uf_process) == 16, "process table value");
 _Static_assert(sizeof(struct uf_event) == 64, "event");
 _Static_assert(sizeof(struct uf_region_event) == 48, "event");
+_Static_assert(sizeof(struct uf_place_check) == 32, "table of checks");
 _Static_assert(sizeof(struct uf_pool) == 48, "table of pools");
 _Static_assert(sizeof(struct uf_pool_header) == 48, "CPython's");
 

@@ -18,6 +18,7 @@
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/long_work.h"
+#include "agent/places.h"
 #include "agent/kernel_memory.h"
 #include "agent/kernel_names.h"
 #include "agent/pools.h"
@@ -205,6 +206,7 @@ static bool make_process_parts(struct agent *agent)
 			   "with CAP_PERFMON", strerror(errno));
 		return false;
 	}
+	agent->places = places__new(agent);
 	agent->gc_watch = gc_watch__new(agent->tracer);
 	agent->pythons = agent->gc_watch
 				 ? pythons__new(agent->tracer, agent->mappings, agent->unwinder,
@@ -213,7 +215,7 @@ static bool make_process_parts(struct agent *agent)
 	agent->pools = pools__new(agent->tracer, agent->tracees);
 	if (agent->opts->mmap)
 		agent->regions = regions__new(agent->tracer, agent->tracees);
-	if (!agent->pythons || !agent->pools || (agent->opts->mmap && !agent->regions)) {
+	if (!agent->places || !agent->pythons || !agent->pools || (agent->opts->mmap && !agent->regions)) {
 		agent__say(agent, -1, "out of memory");
 		return false;
 	}
@@ -551,6 +553,7 @@ void agent__free(struct agent *agent)
 	pools__free(agent->pools);
 	pythons__free(agent->pythons);
 	gc_watch__free(agent->gc_watch);
+	places__free(agent->places);
 	unwinder__free(agent->unwinder);
 	tracer__free(agent->tracer);
 	mapping_log__free(agent->mappings);

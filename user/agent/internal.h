@@ -38,6 +38,7 @@ struct agent {
 	struct mapping_log *mappings;
 	struct unwinder *unwinder;
 	struct gc_watch *gc_watch;
+	struct places *places;    /* of the probes: are they where they should be? */
 	struct pythons *pythons;
 	struct pools *pools;
 	struct regions *regions;  /* NULL without --mmap */
@@ -97,6 +98,8 @@ int agent__probe_command_files(struct agent *agent);
  * unlinked or there are many; up to the next one with probes, as that takes its time.
  */
 void agent__close_unused(struct agent *agent);
+/* The probes of a file are in another slot now. */
+void agent__file_has_moved(struct agent *agent, uint32_t from_slot, uint32_t to_slot);
 /* Probes the files of --object; false if one of them cannot be (said on stderr). */
 bool agent__probe_objects(struct agent *agent);
 /* Has the process an allocator that is traced? */

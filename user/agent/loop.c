@@ -15,6 +15,7 @@
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/kernel_memory.h"
+#include "agent/places.h"
 #include "agent/pools.h"
 #include "agent/pythons.h"
 #include "agent/regions.h"
@@ -225,6 +226,9 @@ static void handle_process_event(void *arg, const struct uf_event *event)
 	case UF_EVENT_FILE_WANTED:
 		agent__want_file(agent, event);
 		break;
+	case UF_EVENT_PLACE_CHECKED:
+		places__settle(agent->places, event->address);
+		break;
 	}
 }
 
@@ -398,6 +402,8 @@ static void look_at_processes(struct agent *agent)
 		agent__say(agent, 0, "small objects of a Python are not traced from here on: the "
 			   "function that opens pools is not where it was thought to be");
 	write_notes(agent);
+	places__settle(agent->places, UF_MAX_PLACE_CHECKS); /* an event may be lost */
+	places__tick(agent->places);
 	gc_watch__poll(agent->gc_watch, agent->tracees);
 }
 
@@ -590,7 +596,11 @@ int agent__run(struct agent *agent)
 	while (!agent->is_over) {
 		/* An interpreter that is coming up sends no event when it is ready. */
 		int timeout_ms = is_python_coming(agent) ? PYTHON_RETRY_MS : -1;
-		int n = epoll_wait(agent->epoll_fd, events, FD_CNT, timeout_ms);
+		int n;
+
+		if (agent->places)
+			places__begin(agent->places);
+		n = epoll_wait(agent->epoll_fd, events, FD_CNT, timeout_ms);
 
 		for (int i = 0; i < n; i++)
 			handle_fd(agent, events[i].data.u32);
@@ -602,6 +612,8 @@ int agent__run(struct agent *agent)
 	}
 	if (!agent->error)
 		report(agent, true);
+	if (agent->places)
+		places__say_rest(agent->places);
 	if (agent->launch.pid)
 		code = end_command(agent);
 	if (agent->error || (!code && !agent->opts->kernel && !agent->opts->mmap &&

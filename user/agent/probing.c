@@ -12,6 +12,7 @@
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/nested_calls.h"
+#include "agent/places.h"
 #include "agent/pythons.h"
 #include "agent/tracees.h"
 #include "agent/tracer.h"
@@ -51,6 +52,13 @@ static int remember_inode(struct agent *agent, const struct stat *st, uint32_t s
 	return 0;
 }
 
+void agent__file_has_moved(struct agent *agent, uint32_t from_slot, uint32_t to_slot)
+{
+	for (uint32_t i = 0; i < agent->inode_cnt; i++)
+		if (agent->inodes[i].slot == from_slot)
+			agent->inodes[i].slot = to_slot;
+}
+
 /* What may be missing from the counts is said unasked. */
 static void warn_of_refused(const struct agent *agent, const char *path,
 			    const struct probe_points *points)
@@ -60,16 +68,17 @@ static void warn_of_refused(const struct agent *agent, const char *path,
 			   "allocate is not counted: %s", path, points->refused_cnt, points->refused);
 }
 
-static void describe_points(const struct agent *agent, const char *path,
-			    const struct probe_points *points)
+static void describe_points(const struct agent *agent, const struct probe_points *points)
 {
 	for (uint32_t i = 0; i < points->cnt; i++) {
 		const struct probe_point *point = &points->points[i];
 
-		agent__say(agent, 1, "  %-20s %s+%u: %s (%s)%s", point->name,
-			   path, point->placement.offset, point->placement.insn,
+		agent__say(agent, 1, "  %s+%u: %s: %s%s%s", point->name, point->placement.offset,
+			   point->placement.insn,
+			   point->placement.emulated ? "" : "single-stepped, expensive, as nothing "
+							    "else will do: ",
 			   point->placement.why,
-			   point->placement.emulated ? "" : " - single-stepped, expensive");
+			   point->placement.offset ? "; to be verified" : "");
 	}
 }
 
@@ -112,8 +121,9 @@ static int probe_image(struct agent *agent, int fd, const struct elf_image *imag
 		agent__say(agent, 1, "%s: %s, %u functions by %s", path,
 			   allocator__name(points.allocator), points.cnt,
 			   tracer__mode(agent->tracer));
-		describe_points(agent, path, &points);
+		describe_points(agent, &points);
 		warn_of_refused(agent, path, &points);
+		places__add(agent->places, fd, path, result, &points);
 	}
 	probe_points__release(&points);
 	return result;
@@ -190,6 +200,7 @@ static bool take_probes_out(struct agent *agent, const struct stat *st)
 		return true;
 	if (probed->is_shared)
 		return false;
+	places__forget(agent->places, probed->slot);
 	tracer__detach_file(agent->tracer, probed->slot);
 	free(probed->allocator_code);
 	*probed = agent->inodes[--agent->inode_cnt];

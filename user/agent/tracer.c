@@ -15,6 +15,7 @@
 #include "agent/cohorts.h"
 #include "agent/tracer_internal.h"
 #include "probe/catalog.h"
+#include "probe/link_keepers.h"
 #include "probe/uprobe_link.h"
 
 static bool print_debug;
@@ -68,6 +69,7 @@ static void configure_programs(struct tracer *tracer)
 	bpf_program__set_autoload(skel->progs.pools_at_exit, false);
 	bpf_program__set_autoload(skel->progs.pool_watch, false);
 	bpf_program__set_autoload(skel->progs.pool_fault, false);
+	bpf_program__set_autoload(skel->progs.place_check, false); /* tracer_places.c */
 }
 
 static int configure_maps(struct tracer *tracer)
@@ -163,6 +165,10 @@ static int load(struct tracer *tracer)
 	if (err < 0)
 		return err;
 	tracer->mode = err;
+	/* The kernel takes perf uprobes out one after the other, whoever closes them. */
+	tracer->keepers = link_keepers__new(tracer->mode != ATTACH_PERF);
+	if (!tracer->keepers)
+		return -errno;
 	err = tracer__open(tracer);
 	if (err)
 		return err;
@@ -217,10 +223,17 @@ struct tracer *tracer__new(const struct tracer_opts *opts)
 	return tracer;
 }
 
-void tracer__detach(struct probed_file *file)
+/* The links of the file from the one at cnt on. */
+static void detach_from(struct tracer *tracer, struct probed_file *file, uint32_t cnt)
 {
-	while (file->link_cnt)
-		close(file->links[--file->link_cnt]);
+	if (file->link_cnt > cnt)
+		link_keepers__close(tracer->keepers, file->links + cnt, file->link_cnt - cnt);
+	file->link_cnt = cnt;
+}
+
+void tracer__detach(struct tracer *tracer, struct probed_file *file)
+{
+	detach_from(tracer, file, 0);
 	free(file->links);
 	file->links = NULL;
 }
@@ -231,11 +244,14 @@ void tracer__free(struct tracer *tracer)
 		return;
 	if (tracer->skel && tracer->skel->bss)
 		memset(tracer->skel->bss->file_on, 0, sizeof(tracer->skel->bss->file_on));
+	link_keepers__free(tracer->keepers); /* all at the same time */
 	for (uint32_t i = 0; i < UF_MAX_FILES; i++)
-		tracer__detach(&tracer->files[i]);
-	tracer__detach(&tracer->python);
-	for (uint32_t i = 0; i < tracer->new_pool_cnt; i++)
-		tracer__detach(&tracer->new_pool[i]);
+		free(tracer->files[i].links);
+	for (uint32_t i = 0; i < UF_MAX_PLACE_CHECKS; i++)
+		free(tracer->place_checks[i].links);
+	free(tracer->python.links);
+	for (uint32_t i = 0; i < UF_MAX_POOL_FILES; i++)
+		free(tracer->new_pool[i].links);
 	if (tracer->pools)
 		munmap(tracer->pools, tracer->pools_size);
 	for (size_t i = 0; i < sizeof(tracer->process_links) / sizeof(tracer->process_links[0]); i++)
@@ -243,6 +259,7 @@ void tracer__free(struct tracer *tracer)
 	for (uint32_t i = 0; i < tracer->kernel_link_cnt; i++)
 		bpf_link__destroy(tracer->kernel_links[i]);
 	unfreed_bpf__destroy(tracer->throw_skel);
+	unfreed_bpf__destroy(tracer->place_skel);
 	unfreed_bpf__destroy(tracer->pool_skel);
 	unfreed_bpf__destroy(tracer->fault_skel);
 	tracer__detach_regions(tracer);
@@ -331,6 +348,39 @@ static void place_list__release(struct place_list *list)
 	free(list->cookies);
 }
 
+/* Hands cnt descriptors over. 0; or -ENOMEM, and those that remain are closed. */
+static int keep_links(struct tracer *tracer, struct probed_file *file, const int *fds, uint32_t cnt)
+{
+	int *links = realloc(file->links, (file->link_cnt + cnt) * sizeof(*links));
+	int link, err = links ? 0 : -ENOMEM;
+
+	if (links)
+		file->links = links;
+	for (uint32_t i = 0; i < cnt; i++) {
+		link = err ? -1 : link_keepers__take(tracer->keepers, fds[i]);
+		if (err)
+			close(fds[i]);
+		else if (link < 0)
+			err = link;
+		else
+			links[file->link_cnt++] = link;
+	}
+	return err;
+}
+
+static int attach_perf(struct tracer *tracer, struct probed_file *file,
+		       const struct bpf_program *prog, bool is_return,
+		       const struct uprobe_places *places)
+{
+	int *fds = calloc(2 * places->cnt, sizeof(*fds));
+	int err = fds ? uprobe_link__perf(bpf_program__fd(prog), is_return, places, fds) : -ENOMEM;
+
+	if (!err)
+		err = keep_links(tracer, file, fds, 2 * places->cnt);
+	free(fds);
+	return err;
+}
+
 static int attach_program(struct tracer *tracer, struct probed_file *file,
 			  const struct bpf_program *prog, bool is_return,
 			  const struct uprobe_places *places)
@@ -339,29 +389,14 @@ static int attach_program(struct tracer *tracer, struct probed_file *file,
 			  prog == tracer->skel->progs.free_session ||
 			  (tracer->pool_skel && prog == tracer->pool_skel->progs.pool_session);
 	int type = is_session ? UPROBE_ATTACH_SESSION : UPROBE_ATTACH_MULTI;
-	uint32_t new_cnt = tracer->mode == ATTACH_PERF ? 2 * places->cnt : 1;
-	int fd, err;
-	int *links;
+	int fd;
 
 	if (!places->cnt)
 		return 0;
-	links = realloc(file->links, (file->link_cnt + new_cnt) * sizeof(*links));
-	if (!links)
-		return -ENOMEM;
-	file->links = links;
-	if (tracer->mode == ATTACH_PERF) {
-		err = uprobe_link__perf(bpf_program__fd(prog), is_return, places,
-					links + file->link_cnt);
-		if (err)
-			return err;
-	} else {
-		fd = uprobe_link__multi(bpf_program__fd(prog), type, is_return, places);
-		if (fd < 0)
-			return fd;
-		links[file->link_cnt] = fd;
-	}
-	file->link_cnt += new_cnt;
-	return 0;
+	if (tracer->mode == ATTACH_PERF)
+		return attach_perf(tracer, file, prog, is_return, places);
+	fd = uprobe_link__multi(bpf_program__fd(prog), type, is_return, places);
+	return fd < 0 ? fd : keep_links(tracer, file, &fd, 1);
 }
 
 /* Their returns are of interest only with --mmap. */
@@ -475,7 +510,7 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	if (!err)
 		err = attach_lists(tracer, file, fd, lists);
 	if (err) {
-		tracer__detach(file);
+		tracer__detach(tracer, file);
 	} else {
 		__atomic_store_n(&tracer->skel->bss->file_on[slot], 1, __ATOMIC_RELEASE);
 		file->point_cnt = points->cnt;
@@ -488,6 +523,11 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 	return err ? err : (int)slot;
 }
 
+void tracer__mute_file(struct tracer *tracer, uint32_t slot)
+{
+	__atomic_store_n(&tracer->skel->bss->file_on[slot], 0, __ATOMIC_RELEASE);
+}
+
 void tracer__detach_file(struct tracer *tracer, uint32_t slot)
 {
 	struct probed_file *file = &tracer->files[slot];
@@ -495,7 +535,7 @@ void tracer__detach_file(struct tracer *tracer, uint32_t slot)
 	if (!file->point_cnt)
 		return;
 	__atomic_store_n(&tracer->skel->bss->file_on[slot], 0, __ATOMIC_RELEASE);
-	tracer__detach(file);
+	tracer__detach(tracer, file);
 	tracer->probe_cnt -= file->point_cnt;
 	tracer->file_cnt--;
 	file->point_cnt = 0;
@@ -506,24 +546,32 @@ bool tracer__has_probed(const struct tracer *tracer)
 	return tracer->has_probed;
 }
 
-int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
+int tracer__attach_in_some(struct tracer *tracer, struct probed_file *links,
 			   const struct bpf_program *prog, bool is_return, int fd,
-			   const struct uprobe_places *in_file)
+			   const struct uprobe_places *in_file, uint32_t max_pids)
 {
 	struct uprobe_places places = *in_file;
 	bool filtered = is_filtered(tracer);
+	uint32_t cnt = filtered ? tracer->opts.pid_cnt : 1;
 	char path[64];
 	int err = 0;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	places.path = path;
-	for (uint32_t i = 0; !err && i < (filtered ? tracer->opts.pid_cnt : 1); i++) {
+	for (uint32_t i = 0; !err && i < cnt && i < max_pids; i++) {
 		places.pid = filtered ? tracer->opts.pids[i] : 0;
 		err = attach_program(tracer, links, prog, is_return, &places);
 		if (err == -ESRCH)
 			err = 0; /* ended meanwhile */
 	}
 	return err;
+}
+
+int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
+			   const struct bpf_program *prog, bool is_return, int fd,
+			   const struct uprobe_places *in_file)
+{
+	return tracer__attach_in_some(tracer, links, prog, is_return, fd, in_file, UINT32_MAX);
 }
 
 int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
@@ -563,8 +611,8 @@ int tracer__attach_gc(struct tracer *tracer, int fd, const struct gc_places *sta
 	if (!err)
 		err = tracer__attach_in_file(tracer, links, tracer->skel->progs.gc_start, false, fd,
 					     &start);
-	while (err && links->link_cnt > link_cnt)
-		close(links->links[--links->link_cnt]);
+	if (err)
+		detach_from(tracer, links, link_cnt);
 	return err;
 }
 

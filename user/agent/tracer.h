@@ -14,10 +14,10 @@
  * free, and the only place that knows the skeleton. What others see are the
  * tables of include/contract.h.
  *
- * Order matters twice. Probes on free go in first and come out last: a block
- * recorded while its free cannot be seen would be reported for ever. And
- * probes of a file count only once all of them are in (file_on), so that no
- * realloc is missed between the first probe and the last.
+ * Order matters: probes on free go in first, as a block recorded while its free cannot be seen would
+ * be reported for ever. And probes of a file count only while all of them are in (file_on), so that
+ * no realloc is missed between the first probe and the last; they come out all at once, after that
+ * (probe/link_keepers.h).
  */
 
 struct tracer;
@@ -60,6 +60,8 @@ int tracer__attach_process(struct tracer *tracer);
 int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points);
 /* Takes the probes of a slot out, which is free then: only of a file that no target has mapped. */
 void tracer__detach_file(struct tracer *tracer, uint32_t slot);
+/* Nothing in that slot counts from here on, but for calls that have been entered. */
+void tracer__mute_file(struct tracer *tracer, uint32_t slot);
 /* How the probes are placed: "uprobe session", "uprobe multi", "perf uprobe". */
 const char *tracer__mode(const struct tracer *tracer);
 /* Functions probed and files that they are in. */
@@ -139,6 +141,20 @@ int tracer__set_python(struct tracer *tracer, uf_image_id image, const struct uf
 struct uf_site *tracer__sites(const struct tracer *tracer, uint32_t *cnt);
 const struct uf_stack *tracer__stack(const struct tracer *tracer, uint32_t stack);
 struct cohorts_shared tracer__cohorts_shared(const struct tracer *tracer);
+
+/* ---- for agent/places.c ---- */
+
+/*
+ * Compares a place in a function, of which the probe reads arg_cnt arguments, with the function's
+ * entry, call by call, in a few of the targets; UF_EVENT_PLACE_CHECKED tells when enough is known.
+ * Both are offsets in the file open at fd. The number of the check, or -errno: -ENOSPC past
+ * UF_MAX_PLACE_CHECKS.
+ */
+int tracer__check_place(struct tracer *tracer, int fd, uint64_t entry, uint64_t place, int arg_cnt);
+/* What was seen so far; is_decided: enough. */
+struct uf_place_check tracer__place_check(const struct tracer *tracer, uint32_t number);
+/* Takes the two probes out; the number is free. */
+void tracer__end_place_check(struct tracer *tracer, uint32_t number);
 
 /* ---- for agent/pools.c ---- */
 

@@ -11,12 +11,12 @@
 
 /* Shared by tracer.c (life, probes, reading), tracer_tables.c (unwind tables, mappings),
  * tracer_programs.c (programs that few need), tracer_pools.c (Python's pools), tracer_regions.c (mapped
- * memory), tracer_kernel.c (the kernel's own memory) and tracer_reclaim.c (what the dead leave
- * behind). */
+ * memory), tracer_kernel.c (the kernel's own memory), tracer_places.c (are the probes where they
+ * should be?) and tracer_reclaim.c (what the dead leave behind). */
 
 #define REGION_PROGRAMS 6 /* of bpf/region.bpf.h */
 
-/* The probes of one file; the descriptors in the order of attachment. */
+/* The probes of one file; the links by their keepers' numbers, in the order of attachment. */
 struct probed_file {
 	int *links;
 	uint32_t link_cnt;
@@ -27,6 +27,7 @@ struct tracer {
 	struct unfreed_bpf *skel;
 	struct tracer_opts opts;
 	enum attach_mode mode;
+	struct link_keepers *keepers; /* of the uprobes' links */
 	struct bpf_link *process_links[4];
 	struct bpf_link *kernel_links[32]; /* of --kernel */
 	uint32_t kernel_link_cnt;
@@ -52,6 +53,8 @@ struct tracer {
 	struct bpf_link *region_links[REGION_PROGRAMS];
 	uint32_t region_link_cnt;
 	struct unfreed_bpf *throw_skel; /* likewise, for functions that may throw */
+	struct unfreed_bpf *place_skel; /* likewise, for places that are being verified */
+	struct probed_file place_checks[UF_MAX_PLACE_CHECKS]; /* no links: the number is free */
 	struct uf_pool *pools;
 	size_t pools_size;
 	uint32_t file_cnt, probe_cnt;    /* now */
@@ -82,6 +85,10 @@ int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 int tracer__attach_in_file(struct tracer *tracer, struct probed_file *links,
 			  const struct bpf_program *prog, bool is_return, int fd,
 			  const struct uprobe_places *in_file);
+/* The same, in so many of the targets at most. */
+int tracer__attach_in_some(struct tracer *tracer, struct probed_file *links,
+			   const struct bpf_program *prog, bool is_return, int fd,
+			   const struct uprobe_places *in_file, uint32_t max_pids);
 /* After a change to what stacks lead to: they are walked anew (bpf/stack_memo.bpf.h). */
 void tracer__forget_walks(struct tracer *tracer);
 /* Gives the site's place back, once no probe can reach it. */
@@ -92,6 +99,6 @@ void tracer__region_programs(const struct unfreed_bpf *skel, struct bpf_program 
 /* Undoes tracer__attach_regions, whatever of it was done. */
 void tracer__detach_regions(struct tracer *tracer);
 /* Takes the probes of a file out. */
-void tracer__detach(struct probed_file *file);
+void tracer__detach(struct tracer *tracer, struct probed_file *file);
 
 #endif

@@ -102,7 +102,7 @@ int tracer__attach_new_pool(struct tracer *tracer, int fd, const uint64_t *offse
 				    new_pool_program(tracer, tracer->pool_skel),
 				    tracer->mode != ATTACH_SESSION, fd, &places);
 	if (err)
-		tracer__detach(&tracer->new_pool[tracer->new_pool_cnt]);
+		tracer__detach(tracer, &tracer->new_pool[tracer->new_pool_cnt]);
 	else
 		tracer->new_pool_cnt++;
 	return err;
@@ -168,7 +168,7 @@ bool tracer__pools_failed(struct tracer *tracer)
 
 		if (!file->link_cnt || !__atomic_load_n(&are_off[i], __ATOMIC_ACQUIRE))
 			continue;
-		tracer__detach(file);
+		tracer__detach(tracer, file);
 		failed = true;
 	}
 	return failed;

@@ -348,6 +348,7 @@ static int add_point(const struct elf_image *img, const struct found *f, uint8_t
 	snprintf(point->name, sizeof(point->name), "%s%s", f->set->prefix, f->entry->name);
 	point->func = f->entry->func;
 	point->flags = f->flags;
+	point->arg_cnt = f->entry->arg_cnt;
 	point->func_offset = f->file_offset;
 	point->func_bytes = code_bytes(f);
 	point->probe_offset = f->file_offset + point->placement.offset;

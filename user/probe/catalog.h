@@ -20,6 +20,7 @@ struct probe_point {
 	uint64_t func_offset;   /* file offset of the function's entry */
 	uint64_t func_bytes;    /* its length, or a bound of it */
 	uint64_t probe_offset;  /* file offset of the chosen instruction */
+	int arg_cnt;            /* argument registers that the probe reads */
 	struct placement placement;
 };
 
