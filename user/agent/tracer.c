@@ -81,6 +81,9 @@ static int configure_maps(struct tracer *tracer)
 					   skel->maps.stack_index, skel->maps.stack_spares};
 	int err = bpf_map__set_max_entries(skel->maps.live, tracer->opts.max_blocks);
 
+	/* Tens of kilobytes a CPU, that nobody else needs. */
+	if (!err && !tracer->opts.is_kernel)
+		err = bpf_map__set_max_entries(skel->maps.kernel_scratches, 1);
 	for (size_t i = 0; !err && i < sizeof(by_site) / sizeof(by_site[0]); i++)
 		err = bpf_map__set_max_entries(by_site[i], sites);
 	return err;
