@@ -305,7 +305,7 @@ $(BENCH)/floor: tests/bench/floor.c $(PROBE_OBJS) $(BENCH)/floor.skel.h
 # The tools to compare with are a courtesy: without them there are fewer rows.
 bench: deps
 	-$(Q)packaging/install-deps bench
-	$(Q)$(MAKE) --no-print-directory unfreed $(BENCH_PROGRAMS)
+	$(Q)$(MAKE) --no-print-directory all $(BENCH_PROGRAMS)
 	$(Q)tests/bench/run
 
 # ---- the rest ----
