@@ -15,6 +15,7 @@
 VERSION := 0.1.0
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
+LIBDIR  ?= $(PREFIX)/lib
 MANDIR  ?= $(PREFIX)/share/man
 
 CC      ?= gcc
@@ -40,7 +41,7 @@ endif
 WARNINGS := -Wall -Wextra -Wmissing-prototypes -Wstrict-prototypes -Wshadow -Wpointer-arith \
 	    -Wundef -Wvla $(if $(WERROR),-Werror)
 CFLAGS   ?= -O2 -g
-USER_CPPFLAGS := -D_GNU_SOURCE -DUNFREED_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(BUILD)
+USER_CPPFLAGS := -D_GNU_SOURCE -DUNFREED_VERSION='"$(VERSION)"' -DUNFREED_LIBDIR='"$(LIBDIR)/unfreed"' -Iinclude -Iuser -I$(BUILD)
 USER_CFLAGS := -std=gnu17 $(WARNINGS) -MMD -MP
 LIBS := $(shell $(PKG_CONFIG) --libs libbpf libelf libdw 2>/dev/null || echo -lbpf -lelf -ldw) \
 	-lZydis -ljson-c -liberty -lz -lm -pthread
@@ -50,7 +51,8 @@ USER_SRCS := $(wildcard user/*/*.c)
 MAIN_SRC  := user/cli/main.c
 OBJS      := $(USER_SRCS:%.c=$(BUILD)/%.o)
 ASAN_OBJS := $(USER_SRCS:%.c=$(BUILD)/asan/%.o)
-LIB_ASAN_OBJS := $(filter-out $(MAIN_SRC:%.c=$(BUILD)/asan/%.o),$(ASAN_OBJS))
+LIB_ASAN_OBJS := $(filter-out $(MAIN_SRC:%.c=$(BUILD)/asan/%.o),$(ASAN_OBJS)) \
+		 $(addprefix $(BUILD)/asan/gate/,sampler.o sampled_set.o settings.o) # without malloc
 BPF_OBJ   := $(BUILD)/unfreed.bpf.o
 SKELETON  := $(BUILD)/unfreed.skel.h
 
@@ -65,7 +67,26 @@ PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(patsubst %.cc,$(BUILD)/%,$(PROGRAM_SRCS)
 .SECONDARY:
 .PHONY: all test test-unit test-live test-stacks test-kernels test-compilers stacks check-bpf demo bench install clean vmlinux deps deps-test deps-test-stacks format man asan programs
 
-all: unfreed
+all: unfreed libunfreed-gate.so
+
+# Runs inside other programs, whatever their C library: it is linked with none.
+GATE_SRCS   := $(wildcard gate/*.c)
+GATE_CFLAGS := -std=gnu17 $(WARNINGS) -Wno-missing-prototypes -O2 -g -fPIC -fvisibility=hidden \
+	       -ftls-model=initial-exec -fno-builtin -fno-stack-protector -fcf-protection=none \
+	       -foptimize-sibling-calls -fomit-frame-pointer -fno-tree-loop-distribute-patterns \
+	       -U_FORTIFY_SOURCE -MMD -MP
+ifeq ($(BPF_ARCH),arm64)
+GATE_CFLAGS := $(filter-out -fcf-protection=none,$(GATE_CFLAGS))
+endif
+
+libunfreed-gate.so: $(GATE_SRCS:%.c=$(BUILD)/%.o)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -nostdlib -Wl,-soname,$@,-z,now,-z,relro,--hash-style=both -o $@ $^
+
+$(BUILD)/gate/%.o: gate/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GATE_CFLAGS) -D_GNU_SOURCE -Iinclude -c -o $@ $<
 
 unfreed: $(OBJS)
 	$(call say,LINK,$@)
@@ -121,7 +142,7 @@ $(BUILD)/asan/libunfreed.a: $(LIB_ASAN_OBJS)
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/asan/libunfreed.a
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ASAN) $(USER_CFLAGS) $(USER_CPPFLAGS) $$($(PKG_CONFIG) --cflags check json-c) \
+	$(Q)$(CC) $(ASAN) $(USER_CFLAGS) $(USER_CPPFLAGS) -I. $$($(PKG_CONFIG) --cflags check json-c) \
 		-o $@ $< $(BUILD)/asan/libunfreed.a $(LIBS) $$($(PKG_CONFIG) --libs check json-c)
 
 # Our unwind tables against libdw's, row by row, on every file of the system.
@@ -284,7 +305,7 @@ $(BENCH)/floor: tests/bench/floor.c $(PROBE_OBJS) $(BENCH)/floor.skel.h
 # The tools to compare with are a courtesy: without them there are fewer rows.
 bench: deps
 	-$(Q)packaging/install-deps bench
-	$(Q)$(MAKE) --no-print-directory unfreed $(BENCH_PROGRAMS)
+	$(Q)$(MAKE) --no-print-directory all $(BENCH_PROGRAMS)
 	$(Q)tests/bench/run
 
 # ---- the rest ----
@@ -302,14 +323,15 @@ man: $(BUILD)/unfreed.8
 $(BUILD)/unfreed.8: unfreed
 	$(Q)./unfreed --man > $@
 
-install: unfreed $(BUILD)/unfreed.8
+install: unfreed libunfreed-gate.so $(BUILD)/unfreed.8
 	install -D -m 755 unfreed $(DESTDIR)$(SBINDIR)/unfreed
+	install -D -m 755 libunfreed-gate.so $(DESTDIR)$(LIBDIR)/unfreed/libunfreed-gate.so
 	install -D -m 644 $(BUILD)/unfreed.8 $(DESTDIR)$(MANDIR)/man8/unfreed.8
 
 format:
 	clang-format -i $(wildcard user/*/*.[ch] include/*.h bpf/*.[ch] tests/*/*.[ch])
 
 clean:
-	rm -rf $(BUILD) unfreed
+	rm -rf $(BUILD) unfreed libunfreed-gate.so
 
 -include $(shell find $(BUILD) -path $(BUILD)/roots -prune -o -type f -name '*.d' -print 2>/dev/null)

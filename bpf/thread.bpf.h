@@ -80,6 +80,9 @@ struct thread_state {
 	uf_image_id fault_image;
 	__u64 fault_address;
 	struct uf_block fault_pool;
+	/* A sampled block that is being reallocated (bpf/gate.bpf.h); address 0: none. */
+	__u64 resized_address;
+	struct uf_block resized;
 	/* --mmap: a free() that has not returned, by its sp; 0: none. */
 	__u64 free_sp;
 	/* What the system call that runs found at its entry (bpf/region.bpf.h). */

@@ -23,6 +23,7 @@
  *   alloc       the allocator's probes
  *   place       is a probe's place in a function as good as its entry?
  *   pool        CPython's pools of small objects
+ *   gate        what libunfreed-gate.so samples, in place of the allocator's probes
  *   pool_fault  the same where the function that opens them is not known
  *   region      memory that the program maps itself
  *   process     fork, exec, exit, signals
@@ -75,6 +76,7 @@
 #include "alloc.bpf.h"
 #include "place.bpf.h"
 #include "pool.bpf.h"
+#include "gate.bpf.h"
 #include "pool_fault.bpf.h"
 #include "region.bpf.h"
 #include "process.bpf.h"

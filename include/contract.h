@@ -285,6 +285,8 @@ struct uf_mapping {
 	  "Python pools not recorded: what the interpreter returned is not a new pool as known")      \
 	X(CALL_PAUSED, "call_paused",                                                              \
 	  "blocks not recorded: the probes were paused before their allocator call returned")        \
+	X(GATE_FULL, "gate_full",                                                                  \
+	  "sampled blocks not recorded: libunfreed-gate.so's table of them was full")                \
 	X(REGION_EVENTS_FULL, "region_events_full",                                                \
 	  "calls of mmap, munmap, mremap or brk not recorded: the event buffer was full")            \
 	X(REGION_CALL_MISSED, "region_call_missed",                                                \

@@ -6,10 +6,12 @@
  *   tight THREADS MS      malloc(64) and free
  *   live THREADS MS       replaces a random one of LIVE_CNT live blocks of random size
  *   hold BLOCKS SITES     allocates BLOCKS blocks by SITES different call paths, and keeps them
+ *   totals                of all of these so far
  *
  * The first two answer "ns N pairs N": nanoseconds per malloc+free pair of a
- * thread, the mean of the threads, and how many pairs all of them did. The last
- * answers "held N". It ends with its input.
+ * thread, the mean of the threads, and how many pairs all of them did. The third
+ * answers "held N", the last "totals COUNT BYTES COUNT BYTES": what was allocated,
+ * and what of that is live. It ends with its input.
  *
  * A loop runs for a time and not for a number of pairs: what is measured differs
  * by a factor of 10,000. It looks at the clock once in BATCH_PAIRS.
@@ -100,23 +102,30 @@ static inline uint64_t next_random(uint64_t *state)
 	return *state * 0x2545f4914f6cdd1dull;
 }
 
-/* One thread's work. */
+struct totals {
+	uint64_t cnt, bytes;
+};
+
+/* One thread's work. Its live set and totals stay from one command to the next. */
 struct loop {
 	pthread_t thread;
 	pthread_barrier_t *start;
 	uint64_t run_ns;
 	uint64_t random;
-	void **blocks; /* the live set, kept from one command to the next; NULL before the first */
+	void **blocks; /* the live set; NULL before the first */
+	uint16_t *sizes; /* of the blocks; there, and not in them: reading those would take time */
 	int is_live;
 	double pair_ns;
 	uint64_t pair_cnt;
+	struct totals all, live;
 };
 
 static NOINLINE void tight_batch(struct loop *loop)
 {
-	(void)loop;
 	for (int i = 0; i < BATCH_PAIRS; i++)
 		free(allocate(TIGHT_BYTES));
+	loop->all.cnt += BATCH_PAIRS;
+	loop->all.bytes += BATCH_PAIRS * TIGHT_BYTES;
 }
 
 static size_t random_size(struct loop *loop)
@@ -130,10 +139,15 @@ static NOINLINE void live_batch(struct loop *loop)
 {
 	for (int i = 0; i < BATCH_PAIRS; i++) {
 		uint64_t victim = (next_random(&loop->random) >> 32) % LIVE_CNT;
+		size_t size_bytes = random_size(loop);
 
 		free(loop->blocks[victim]);
-		loop->blocks[victim] = allocate(random_size(loop));
+		loop->blocks[victim] = allocate(size_bytes);
+		loop->live.bytes += size_bytes - loop->sizes[victim];
+		loop->all.bytes += size_bytes;
+		loop->sizes[victim] = (uint16_t)size_bytes;
 	}
+	loop->all.cnt += BATCH_PAIRS;
 }
 
 static void run_for(struct loop *loop, void (*batch)(struct loop *), uint64_t run_ns)
@@ -152,11 +166,20 @@ static void run_for(struct loop *loop, void (*batch)(struct loop *), uint64_t ru
 static void fill_live_set(struct loop *loop)
 {
 	loop->blocks = calloc(LIVE_CNT, sizeof(*loop->blocks));
-	if (!loop->blocks)
+	loop->sizes = calloc(LIVE_CNT, sizeof(*loop->sizes));
+	if (!loop->blocks || !loop->sizes)
 		die("calloc");
 	loop->random = SEED;
-	for (int i = 0; i < LIVE_CNT; i++)
-		loop->blocks[i] = allocate(random_size(loop));
+	for (int i = 0; i < LIVE_CNT; i++) {
+		size_t size_bytes = random_size(loop);
+
+		loop->blocks[i] = allocate(size_bytes);
+		loop->sizes[i] = (uint16_t)size_bytes;
+		loop->live.bytes += size_bytes;
+	}
+	loop->live.cnt = LIVE_CNT;
+	loop->all.cnt += LIVE_CNT;
+	loop->all.bytes += loop->live.bytes;
 }
 
 static void *run_thread(void *arg)
@@ -173,9 +196,10 @@ static void *run_thread(void *arg)
 	return NULL;
 }
 
+static struct loop loops[MAX_THREADS];
+
 static void measure(int is_live, unsigned int thread_cnt, uint64_t run_ns)
 {
-	static struct loop loops[MAX_THREADS];
 	pthread_barrier_t start;
 	double sum_ns = 0;
 	uint64_t pair_cnt = 0;
@@ -234,6 +258,8 @@ static NOINLINE void *path_left(unsigned int path, unsigned int levels)
 	return block;
 }
 
+static struct totals held;
+
 static void hold(unsigned int block_cnt, unsigned int site_cnt)
 {
 	if (!site_cnt || site_cnt > 1u << PATH_LEVELS)
@@ -241,7 +267,24 @@ static void hold(unsigned int block_cnt, unsigned int site_cnt)
 	for (unsigned int i = 0; i < block_cnt; i++)
 		if (!path_left(i % site_cnt, PATH_LEVELS))
 			die("malloc");
+	held.cnt += block_cnt;
+	held.bytes += (uint64_t)block_cnt * HELD_BYTES;
 	printf("held %u\n", block_cnt);
+}
+
+static void print_totals(void)
+{
+	struct totals all = held, live = held;
+
+	for (int i = 0; i < MAX_THREADS; i++) {
+		all.cnt += loops[i].all.cnt;
+		all.bytes += loops[i].all.bytes;
+		live.cnt += loops[i].live.cnt;
+		live.bytes += loops[i].live.bytes;
+	}
+	printf("totals %llu %llu %llu %llu\n", (unsigned long long)all.cnt,
+	       (unsigned long long)all.bytes, (unsigned long long)live.cnt,
+	       (unsigned long long)live.bytes);
 }
 
 static void obey(const char *line)
@@ -254,6 +297,8 @@ static void obey(const char *line)
 		measure(1, first, second * 1000000ull);
 	else if (sscanf(line, "hold %u %u", &first, &second) == 2)
 		hold(first, second);
+	else if (!strncmp(line, "totals", 6))
+		print_totals();
 	else
 		printf("unknown: %s", line);
 }

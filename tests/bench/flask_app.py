@@ -11,6 +11,7 @@ CPU time, the kernel's included: it does not halve when somebody else works, too
 import ctypes
 import io
 import json
+import os
 import sys
 import time
 
@@ -98,6 +99,7 @@ def main():
     for line in sys.stdin:
         count, seconds = serve(int(line.split()[1]) / 1000)
         print("rate %.2f %d" % (count / seconds, count), flush=True)
+    os._exit(0)  # what is live is live to the end
 
 
 main()

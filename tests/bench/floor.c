@@ -167,13 +167,15 @@ static bool is_new(struct floor *floor, int fd)
  */
 static int attach_line(struct floor *floor, const char *line)
 {
-	char range[64], rights[8], path[128];
+	unsigned long start, end;
+	char rights[8], path[128];
 	int fd, err = 0;
 
-	if (sscanf(line, "%63s %7s", range, rights) != 2 || !strchr(rights, 'x') ||
+	if (sscanf(line, "%lx-%lx %7s", &start, &end, rights) != 3 || !strchr(rights, 'x') ||
 	    !strchr(line, '/'))
 		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%s", floor->pid, range);
+	/* Without the zeros that maps has before a small address. */
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", floor->pid, start, end);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;

@@ -2,17 +2,28 @@
 """What unfreed itself takes: CPU time a report and memory, and how both grow."""
 
 import os
+import signal
 import statistics
 import tempfile
 import time
+from collections import namedtuple
 
-from processes import TIMEOUT_S, BenchError, Victim, bpf_map_bytes, cpu_ns, status_bytes
-from rows import start_unfreed
+from processes import TIMEOUT_S, BenchError, bpf_map_bytes, cpu_ns, status_bytes
+from rows import FOR_EVER, Row, start_unfreed
+from subjects import Loop
 
 INTERVAL = "200ms"
-# Live blocks, sites.
-CASES = [(1000, 1), (100000, 1), (1000000, 1), (10000, 10000), (1000000, 10000)]
-QUICK_CASES = [(1000, 1), (100000, 1), (10000, 10000)]
+
+# Live blocks, sites, and seconds over which the blocks are born: each site has as many ages.
+Case = namedtuple("Case", "blocks sites seconds")
+CASES = [Case(1000, 1, 1), Case(100000, 1, 1), Case(1000000, 1, 1), Case(10000, 10000, 1),
+         Case(1000000, 10000, 1), Case(1000000, 10000, 20)]
+QUICK_CASES = [Case(1000, 1, 1), Case(10000, 10000, 1)]
+GOAL_CASES = CASES[-2:]
+GOAL_NS = 50e6
+
+# CPU nanoseconds of the first report, which looks up names, and of one of the later ones; bytes.
+Cost = namedtuple("Cost", "first_ns report_ns rss_bytes map_bytes")
 
 
 def report_count(output):
@@ -30,28 +41,65 @@ def wait_for_reports(tracer, output, count):
         if time.monotonic() > deadline:
             raise BenchError("unfreed writes no reports")
         tracer.discard_output()
-        time.sleep(0.002)
+        time.sleep(0.001)
 
 
-def measure(block_cnt, site_cnt, report_cnt):
-    """One case: nanoseconds of CPU a report, resident bytes, bytes of maps in the kernel.
+def fill(subject, case):
+    """A share of the blocks each second."""
+    for second in range(case.seconds):
+        if second:
+            time.sleep(1)
+        subject.hold(case.blocks // case.seconds, case.sites)
 
-    The victim holds still. The first two reports after that do not count: names are looked up
-    once. The median of the others: unfreed also follows what the host executes and maps.
-    """
+
+def wait_until_idle(pid):
+    """Until it has taken in what came; its CPU time then."""
+    before = cpu_ns(pid)
+    for _ in range(100):
+        time.sleep(0.2)
+        now = cpu_ns(pid)
+        if now - before < 2e5:
+            return now
+        before = now
+    raise BenchError("unfreed does not come to rest")
+
+
+def first_report(case):
+    """Of a trace that has not made any; which is its last one, too: it is asked to end."""
     with tempfile.TemporaryDirectory(prefix="unfreed-bench-") as folder:
         output = os.path.join(folder, "reports")
-        victim = Victim()
-        tracer = start_unfreed(victim.pid, output, INTERVAL)
-        victim.ask(f"hold {block_cnt} {site_cnt}", "held")
+        subject = Loop(Row("victim", ""), folder)
+        tracer = start_unfreed(subject.pid, output, FOR_EVER)
+        fill(subject, case)
+        before = wait_until_idle(tracer.pid)
+        tracer.proc.send_signal(signal.SIGINT)
+        wait_for_reports(tracer, output, 1)
+        spent = cpu_ns(tracer.pid) - before
+        tracer.stop(sig=None)
+        subject.finish()
+    return spent
+
+
+def measure(case, report_cnt):
+    """One case: its cost.
+
+    The subject holds still. The first two reports after that do not count. Of the others the
+    median: unfreed also follows what the host executes and maps.
+    """
+    first_ns = first_report(case)
+    with tempfile.TemporaryDirectory(prefix="unfreed-bench-") as folder:
+        output = os.path.join(folder, "reports")
+        subject = Loop(Row("victim", ""), folder)
+        tracer = start_unfreed(subject.pid, output, INTERVAL)
+        fill(subject, case)
         first = report_count(output) + 3
         spent = []
         for number in range(first, first + report_cnt + 1):
             wait_for_reports(tracer, output, number)
             spent.append(cpu_ns(tracer.pid))
         per_report = [after - before for before, after in zip(spent, spent[1:])]
-        result = (statistics.median(per_report), status_bytes(tracer.pid, "VmRSS"),
-                  bpf_map_bytes(tracer.pid))
+        result = Cost(first_ns, statistics.median(per_report),
+                      status_bytes(tracer.pid, "VmRSS"), bpf_map_bytes(tracer.pid))
         tracer.stop()
-        victim.finish()
+        subject.finish()
     return result

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-or-later
-"""The processes of the bench: victims that obey commands, and whoever traces them.
+"""The processes of the bench, and what the kernel says of processes.
 
 What is started here ends with the bench: stop_all() ends the rest, and the kernel sends SIGKILL
 to them if the bench itself is killed.
@@ -78,7 +78,7 @@ class Process:
             self._text = (self._text + more)[-65536:]
 
     def last_words(self):
-        """The last lines of what it has said and was not read."""
+        """The last lines of what it has said."""
         self.discard_output()
         lines = self.tail + self._text.decode("utf-8", "replace").splitlines()
         return " | ".join(line for line in lines[-6:] if line)
@@ -118,59 +118,50 @@ def stop_all():
         process.kill()
 
 
-class Victim(Process):
-    """alloc_loop, ready for commands; under another program if wrapper is given."""
-
-    def __init__(self, frame_pointers=False, wrapper=(), depth=10):
-        program = os.path.join(BUILD, "alloc_loop_fp" if frame_pointers else "alloc_loop")
-        super().__init__([*wrapper, program, "-D", str(depth)])
-        self.expect("READY")
-
-    def ask(self, command, reply):
-        """Has it do something; the words of its reply."""
-        self.proc.stdin.write(command.encode() + b"\n")
-        return self.expect(reply).split()
-
-    def measure(self, command):
-        """Nanoseconds per pair, and the pairs made."""
-        words = self.ask(command, "ns ")
-        return float(words[1]), int(words[3])
-
-    def finish(self):
-        """Lets it run to its end."""
-        self.stop(sig=None)
+# Of the C library and of the others that have allocator functions.
+ALLOCATOR_FILES = ("libc.so", "libc-", "ld-musl", "libjemalloc", "libtcmalloc", "libmimalloc",
+                   "libunfreed-gate")
 
 
-def libc_text(pid):
-    """Start, end, offset and path of the C library's code in a process."""
+def allocator_texts(pid):
+    """Start, end, offset and path of the code of allocators' libraries in a process."""
+    found = []
     with open(f"/proc/{pid}/maps", encoding="utf-8") as maps:
         for line in maps:
             words = line.split()
-            name = os.path.basename(words[-1])
-            if words[1].startswith("r-x") and name.startswith(("libc.so", "libc-", "ld-musl")):
+            if (words[1].startswith("r-x")
+                    and os.path.basename(words[-1]).startswith(ALLOCATOR_FILES)):
                 start, end = (int(word, 16) for word in words[0].split("-"))
-                return start, end, int(words[2], 16), f"/proc/{pid}/map_files/{words[0]}"
-    raise BenchError(f"no C library in process {pid}")
+                found.append((start, end, int(words[2], 16), f"/proc/{pid}/map_files/{words[0]}"))
+    if not found:
+        raise BenchError(f"no C library in process {pid}")
+    return found
 
 
-def breakpoint_count(pid):
-    """How many instructions of the C library in a process are not what the file says.
-
-    That is: how many probes are in it, whoever put them there and however.
-    """
-    start, end, offset, path = libc_text(pid)
-    with open(path, "rb") as file:
-        file.seek(offset)
-        ours = file.read(end - start)
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        memory.seek(start)
-        theirs = memory.read(len(ours))
+def changed_places(ours, theirs):
+    """Runs of bytes that differ."""
     count = 0
     for page in range(0, len(ours), PAGE):
         a, b = ours[page:page + PAGE], theirs[page:page + PAGE]
         if a != b:
             differs = [x != y for x, y in zip(a, b)]
             count += sum(now and not before for before, now in zip([False] + differs, differs))
+    return count
+
+
+def breakpoint_count(pid):
+    """How many instructions of the allocators' libraries in a process are not what the file says.
+
+    That is: how many probes are in it, whoever put them there and however.
+    """
+    count = 0
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for start, end, offset, path in allocator_texts(pid):
+            with open(path, "rb") as file:
+                file.seek(offset)
+                ours = file.read(end - start)
+            memory.seek(start)
+            count += changed_places(ours, memory.read(len(ours)))
     return count
 
 

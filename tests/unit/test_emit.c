@@ -45,6 +45,8 @@ static const struct {
 	{ "\\x1b", "\\\\x1b", "\\\\x1b" },
 	{ "\"", "\"", "\\\"" },
 	{ "/", "/", "/" },
+	{ "a\"b\\c\x7f" "d\x80" "e\xc3\xa9" "f\x1f", "a\"b\\\\c\\x7fd\\x80e\xc3\xa9" "f\\x1f",
+	  "a\\\"b\\\\c\\u007fd" BAD "e\xc3\xa9" "f\\u001f" }, /* between plain ones */
 };
 
 START_TEST(strings_are_escaped_byte_by_byte)
@@ -66,6 +68,28 @@ START_TEST(strings_are_escaped_byte_by_byte)
 	ck_assert_uint_eq(size, strlen(quoted));
 	fclose(out);
 	free(buf);
+}
+END_TEST
+
+START_TEST(unsigned_numbers_are_decimal)
+{
+	static const struct {
+		uint64_t value;
+		const char *text;
+	} cases[] = {
+		{ 0, "0" }, { 9, "9" }, { 10, "10" }, { 100, "100" }, { 4294967296, "4294967296" },
+		{ 10000000000000000000u, "10000000000000000000" },
+		{ UINT64_MAX, "18446744073709551615" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char buf[64] = "";
+		FILE *out = fmemopen(buf, sizeof(buf), "w");
+
+		emit__uint(out, cases[i].value);
+		fclose(out);
+		ck_assert_str_eq(buf, cases[i].text);
+	}
 }
 END_TEST
 
@@ -153,6 +177,7 @@ int main(void)
 	suite_add_tcase(suite, tcase);
 	tcase_add_loop_test(tcase, strings_are_escaped_byte_by_byte, 0,
 			    sizeof(strings) / sizeof(strings[0]));
+	tcase_add_test(tcase, unsigned_numbers_are_decimal);
 	tcase_add_test(tcase, cut_text_keeps_whole_escapes_and_its_bound);
 	tcase_add_test(tcase, numbers_for_people_are_rounded_right);
 	tcase_add_test(tcase, durations_for_people_never_show_60);

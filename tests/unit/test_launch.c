@@ -27,7 +27,7 @@ static void prepare(struct launch *launch, const char *arg0, const char *arg1, c
 {
 	char *argv[] = {(char *)arg0, (char *)arg1, (char *)arg2, NULL};
 
-	ck_assert_int_eq(launch__prepare(launch, argv, &no_signals), 0);
+	ck_assert_int_eq(launch__prepare(launch, argv, NULL, &no_signals), 0);
 	ck_assert_int_gt(launch->pid, 0);
 }
 
@@ -51,7 +51,7 @@ static char *output_of(char **argv, const sigset_t *mask)
 
 	dup2(out, 1);
 	close(out);
-	ck_assert_int_eq(launch__prepare(&launch, argv, mask), 0);
+	ck_assert_int_eq(launch__prepare(&launch, argv, NULL, mask), 0);
 	dup2(saved, 1);
 	close(saved);
 	ck_assert_int_eq(launch__go(&launch), 0);
@@ -276,7 +276,7 @@ START_TEST(without_descriptors_nothing_is_started_or_left)
 	for (int room = 0; room < 4; room++) {
 		limit.rlim_cur = next + room;
 		setrlimit(RLIMIT_NOFILE, &limit);
-		ck_assert_int_eq(launch__prepare(&launch, argv, &no_signals), -EMFILE);
+		ck_assert_int_eq(launch__prepare(&launch, argv, NULL, &no_signals), -EMFILE);
 	}
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);

@@ -496,7 +496,7 @@ START_TEST(the_man_page_has_each_option_of_the_help)
 		ck_assert_msg(strstr(man, roff) != NULL, "%s is missing", name);
 		seen++;
 	}
-	ck_assert_int_eq(seen, 32);
+	ck_assert_int_eq(seen, 34);
 }
 END_TEST
 

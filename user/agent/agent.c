@@ -16,6 +16,7 @@
 #include "agent/cohorts.h"
 #include "agent/collector.h"
 #include "agent/cost_meter.h"
+#include "agent/gate.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/long_work.h"
@@ -97,7 +98,8 @@ static int block_signals(struct agent *agent)
 
 static int launch_command(struct agent *agent)
 {
-	int err = launch__prepare(&agent->launch, agent->opts->command, &agent->old_mask);
+	int err = launch__prepare(&agent->launch, agent->opts->command, agent->launch_env,
+				  &agent->old_mask);
 
 	if (err)
 		return err;
@@ -143,8 +145,9 @@ static bool load_tracer(struct agent *agent)
 	const struct tracer_opts tracer_opts = {
 		.min_size_bytes = opts->min_size_bytes,
 		.max_size_bytes = opts->max_size_bytes,
-		.sample_bytes = opts->sample_bytes,
 		.pauses = opts->max_cost_ppm,
+		.sample_bytes = agent->sample_bytes,
+		.no_pools = opts->pools == POOLS_OFF || (opts->pools == POOLS_AUTO && agent->is_gated),
 		.max_blocks = opts->max_blocks,
 		.max_sites = opts->max_sites,
 		.follow = opts->follow,
@@ -247,7 +250,7 @@ static bool make_parts(struct agent *agent)
 	const struct options *opts = agent->opts;
 	const struct collector_opts collector_opts = {
 		.older_ns = opts->older_ns,
-		.sample_bytes = opts->sample_bytes,
+		.sample_bytes = agent->sample_bytes,
 		.sort = opts->sort,
 		.top = opts->top,
 		.grouping = opts->grouping,
@@ -512,6 +515,8 @@ static bool prepare(struct agent *agent)
 {
 	int err = block_signals(agent);
 
+	if (!err && !gate__prepare(agent))
+		return false;
 	if (!err && agent->opts->command)
 		err = launch_command(agent);
 	if (err) {
@@ -591,6 +596,8 @@ void agent__free(struct agent *agent)
 	for (uint32_t i = 0; i < agent->inode_cnt; i++)
 		free(agent->inodes[i].allocator_code);
 	free(agent->inodes);
+	for (int i = 0; i < LAUNCH_ENV_MAX; i++)
+		free(agent->launch_env[i]);
 	free(agent->filter.inside);
 	if (agent->out && agent->out != stdout)
 		fclose(agent->out);

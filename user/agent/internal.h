@@ -28,6 +28,8 @@ struct probed_inode {
 	bool is_shared; /* known by several names, or wanted by the user: its probes stay */
 };
 
+#define LAUNCH_ENV_MAX 2
+
 struct agent {
 	const struct options *opts;
 	pid_t *pids;              /* targets at start: opts->pids, or the command's */
@@ -57,6 +59,10 @@ struct agent {
 	char found[256];          /* an allocator that was recognized but not probed, for the user */
 	struct target_filter filter; /* of a trace of the whole host */
 	struct launch launch;
+	char *launch_env[LAUNCH_ENV_MAX + 1]; /* what it adds to the command's environment */
+	bool is_gated;            /* agent/gate.h */
+	char gate_path[4096];     /* the library, for the command */
+	uint64_t sample_bytes;    /* of a trace that samples, here or in the gate; 0: every block */
 	sigset_t old_mask;        /* ours before; the command's */
 	bool mask_is_set;
 	FILE *out;

@@ -14,6 +14,7 @@
 #include "agent/cohorts.h"
 #include "agent/collector.h"
 #include "agent/cost_meter.h"
+#include "agent/gate.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/kernel_memory.h"
@@ -621,7 +622,7 @@ static void say_start(const struct agent *agent)
 	uint32_t probes = tracer__probe_cnt(agent->tracer), files = tracer__file_cnt(agent->tracer);
 	const struct tracee *first = tracees__first(agent->tracees);
 	const char *name;
-	char why[256], others[32] = "";
+	char why[256], what[128], others[32] = "";
 
 	if (agent->opts->kernel) {
 		kernel_memory__say_start(agent);
@@ -637,9 +638,15 @@ static void say_start(const struct agent *agent)
 	if (agent->found_cnt)
 		snprintf(others, sizeof(others), " and %u child%s", agent->found_cnt,
 			 agent->found_cnt == 1 ? "" : "ren");
-	agent__say(agent, 0, "tracing pid %d (%s)%s: %u allocator functions in %u file%s, by %s",
-		   (int)first->pid, name, agent->pid_cnt > 1 ? " and others" : others, probes, files,
-		   files == 1 ? "" : "s", tracer__mode(agent->tracer));
+	if (agent->pid_cnt > 1)
+		snprintf(others, sizeof(others), " and others");
+	if (agent->is_gated)
+		gate__describe(agent, what, sizeof(what));
+	else
+		snprintf(what, sizeof(what), "%u allocator functions in %u file%s", probes, files,
+			 files == 1 ? "" : "s");
+	agent__say(agent, 0, "tracing pid %d (%s)%s: %s, by %s", (int)first->pid, name, others, what,
+		   tracer__mode(agent->tracer));
 	if (files)
 		return;
 	agent__explain_no_allocator(agent, name, why, sizeof(why));

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/gate.h"
 #include "agent/gc_watch.h"
 #include "agent/internal.h"
 #include "agent/nested_calls.h"
@@ -106,12 +107,13 @@ static int probe_image(struct agent *agent, int fd, const struct elf_image *imag
 		       const char *path, const char *prefix, struct code_ranges **code)
 {
 	struct probe_points points = {0};
-	int result = probe_points__find(image, prefix, &points);
+	int result = gate__is_passed_over(agent, image) ? -ENOENT
+							: probe_points__find(image, prefix, &points);
 
 	/* Half an allocator would be counted wrong: what it allocates is freed elsewhere. */
 	if (!result && (!points.cnt || !points.has_alloc || !points.has_free))
 		result = -ENOENT;
-	if (!result && agent->opts->sample_bytes) {
+	if (!result && agent->sample_bytes) {
 		*code = code_ranges__new(&points);
 		result = *code ? 0 : -ENOMEM;
 	}
@@ -153,9 +155,13 @@ static int probe_fd(struct agent *agent, int fd, const char *path, const char *p
 	image = elf_image__open_fd(fd);
 	if (!image)
 		return errno == ENOEXEC ? 0 : -errno;
-	slot = plain_first ? probe_image(agent, fd, image, path, "", &code) : -ENOENT;
-	if (slot == -ENOENT && (prefix[0] || !plain_first))
-		slot = probe_image(agent, fd, image, path, prefix, &code);
+	if (agent->is_gated) {
+		slot = gate__probe_image(agent, fd, image, path);
+	} else {
+		slot = plain_first ? probe_image(agent, fd, image, path, "", &code) : -ENOENT;
+		if (slot == -ENOENT && (prefix[0] || !plain_first))
+			slot = probe_image(agent, fd, image, path, prefix, &code);
+	}
 	if (slot == -ENOENT)
 		remember_found(agent, image, path);
 	elf_image__free(image);
@@ -280,6 +286,8 @@ static void probe_mapped_file(struct agent *agent, const struct mapping *mapping
 		say_failure(agent, file->path, n);
 	else
 		file->has_probes = n;
+	file->has_allocator =
+		(agent->is_gated || file->has_probes) && gate__has_allocator(file->fd);
 	probed = n > 0 && !fstat(file->fd, &st) ? find_probed(agent, &st) : NULL;
 	if (probed)
 		file->allocator_code = probed->allocator_code;
@@ -314,7 +322,7 @@ static bool prepare_for_python(struct agent *agent, int fd)
 {
 	bool may_be = python_file__may_be_python(fd);
 
-	if (may_be)
+	if (may_be && tracer__wants_pools(agent->tracer))
 		tracer__load_pools(agent->tracer);
 	return may_be;
 }
@@ -511,6 +519,8 @@ int agent__probe_command_files(struct agent *agent)
 	struct command_files files = {.agent = agent};
 	int err = command_files__find(agent->opts->command, probe_command_file, &files);
 
+	if (agent->gate_path[0])
+		probe_command_file(&files, agent->gate_path);
 	if (!err && agent->opts->stack_mode != UF_STACK_FP)
 		err = tracer__list_mappings(agent->tracer, getpid(), add_own_table, &files);
 	while (files.cnt)
@@ -555,6 +565,10 @@ bool agent__traces_allocator(const struct agent *agent, pid_t pid)
 void agent__explain_no_allocator(const struct agent *agent, const char *program, char *text,
 				 size_t size)
 {
+	if (agent->is_gated) {
+		gate__explain_absence(program, text, size);
+		return;
+	}
 	snprintf(text, size, "no allocator function found in %.200s or its libraries%s", program,
 		 agent->found[0] ? agent->found
 				 : "; a static or stripped binary? name the file and prefix "

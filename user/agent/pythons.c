@@ -181,7 +181,7 @@ static int probe_new_pool(struct pythons *pythons, pid_t pid, const struct mappi
 
 static bool has_allocator(const struct mapped_file *file)
 {
-	return file->has_probes;
+	return file->has_allocator;
 }
 
 static int find_exit(const struct elf_symbol *symbol, void *arg)
@@ -259,6 +259,11 @@ static void watch_pools(struct pythons *pythons, struct tracee *tracee,
 	struct mapped_file *file = mapping->file;
 	int err;
 
+	if (!tracer__wants_pools(pythons->tracer)) {
+		snprintf(tracee->pool_note, sizeof(tracee->pool_note),
+			 "Python's objects of up to 512 bytes are not traced: --pools on has them");
+		return;
+	}
 	if (!file->pool_probe_is_tried) {
 		file->pool_probe_is_tried = true;
 		file->pool_probe_err = probe_new_pool(pythons, tracee->pid, mapping);

@@ -57,6 +57,9 @@ static void configure_programs(struct tracer *tracer)
 	tracer__set_attach_type(skel->progs.gc_done, tracer->mode, false);
 	/* For functions that may throw, when there is one (tracer_programs.c). */
 	bpf_program__set_autoload(skel->progs.alloc_ret, false);
+	/* When a process has the gate (likewise). */
+	bpf_program__set_autoload(skel->progs.gate_alloc, false);
+	bpf_program__set_autoload(skel->progs.gate_tell, false);
 	/* The return of free() is of interest only to tell its own mappings from the program's. */
 	bpf_program__set_autoload(skel->progs.free_entry, !session || !tracer->opts.mmap);
 	bpf_program__set_autoload(skel->progs.free_session, session && tracer->opts.mmap);
@@ -82,6 +85,9 @@ static int configure_maps(struct tracer *tracer)
 					   skel->maps.stack_index, skel->maps.stack_spares};
 	int err = bpf_map__set_max_entries(skel->maps.live, tracer->opts.max_blocks);
 
+	/* Tens of kilobytes a CPU, that nobody else needs. */
+	if (!err && !tracer->opts.is_kernel)
+		err = bpf_map__set_max_entries(skel->maps.kernel_scratches, 1);
 	for (size_t i = 0; !err && i < sizeof(by_site) / sizeof(by_site[0]); i++)
 		err = bpf_map__set_max_entries(by_site[i], sites);
 	return err;
@@ -281,6 +287,7 @@ void tracer__free(struct tracer *tracer)
 	for (uint32_t i = 0; i < tracer->kernel_link_cnt; i++)
 		bpf_link__destroy(tracer->kernel_links[i]);
 	unfreed_bpf__destroy(tracer->throw_skel);
+	unfreed_bpf__destroy(tracer->gate_skel);
 	unfreed_bpf__destroy(tracer->place_skel);
 	unfreed_bpf__destroy(tracer->pool_skel);
 	unfreed_bpf__destroy(tracer->fault_skel);
@@ -511,6 +518,16 @@ static int keep_places(struct probed_file *file, int fd, struct place_list *list
 	return 0;
 }
 
+/* All probes of the file are in place. */
+static void switch_on(struct tracer *tracer, uint32_t slot, uint32_t point_cnt)
+{
+	__atomic_store_n(&tracer->skel->bss->file_on[slot], 1, __ATOMIC_RELEASE);
+	tracer->files[slot].point_cnt = point_cnt;
+	tracer->probe_cnt += point_cnt;
+	tracer->file_cnt++;
+	tracer->has_probed = true;
+}
+
 int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points)
 {
 	uint32_t slot = free_slot(tracer);
@@ -528,17 +545,38 @@ int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points
 		err = tracer__attach_lists(tracer, file, fd, lists);
 	if (!err && tracer->opts.pauses)
 		err = keep_places(file, fd, lists);
-	if (err) {
+	if (err)
 		tracer__detach(tracer, file);
-	} else {
-		__atomic_store_n(&tracer->skel->bss->file_on[slot], 1, __ATOMIC_RELEASE);
-		file->point_cnt = points->cnt;
-		tracer->probe_cnt += points->cnt;
-		tracer->file_cnt++;
-		tracer->has_probed = true;
-	}
+	else
+		switch_on(tracer, slot, points->cnt);
 	for (int kind = 0; kind < PLACE_KIND_CNT; kind++)
 		place_list__release(&lists[kind]);
+	return err ? err : (int)slot;
+}
+
+/* The telling of frees first. */
+int tracer__attach_gate(struct tracer *tracer, int fd, uint64_t alloc_offset, uint64_t tell_offset)
+{
+	uint32_t slot = free_slot(tracer);
+	const uint64_t cookie = UF_COOKIE(UF_FUNC_NONE, 0, slot);
+	const struct uprobe_places tell = {.offsets = &tell_offset, .cookies = &cookie, .cnt = 1};
+	const struct uprobe_places alloc = {.offsets = &alloc_offset, .cookies = &cookie, .cnt = 1};
+	struct probed_file *file = &tracer->files[slot];
+	int err;
+
+	if (slot == UF_MAX_FILES)
+		return -ENOSPC;
+	err = tracer__load_gate(tracer);
+	if (!err)
+		err = tracer__attach_in_file(tracer, file, tracer->gate_skel->progs.gate_tell, false,
+					     fd, &tell);
+	if (!err)
+		err = tracer__attach_in_file(tracer, file, tracer->gate_skel->progs.gate_alloc, false,
+					     fd, &alloc);
+	if (err)
+		tracer__detach(tracer, file);
+	else
+		switch_on(tracer, slot, 2);
 	return err ? err : (int)slot;
 }
 

@@ -37,6 +37,7 @@ struct tracer_opts {
 			       * what they allocate, or (pid_cnt 0) everybody */
 	const pid_t *pids;    /* borrowed while the tracer lives */
 	uint32_t pid_cnt;
+	bool no_pools;        /* Python's small objects are of no interest */
 	enum attach_mode attach;
 	enum uf_stack_mode stack_mode;
 	bool mmap;            /* tracer__attach_regions will be called */
@@ -59,6 +60,8 @@ int tracer__attach_process(struct tracer *tracer);
  * -ENOSPC past UF_MAX_FILES.
  */
 int tracer__attach_file(struct tracer *tracer, int fd, const struct probe_points *points);
+/* The same of libunfreed-gate.so, whose functions of include/gate.h are at these file offsets. */
+int tracer__attach_gate(struct tracer *tracer, int fd, uint64_t alloc_offset, uint64_t tell_offset);
 /* Takes the probes of a slot out, which is free then: only of a file that no target has mapped. */
 void tracer__detach_file(struct tracer *tracer, uint32_t slot);
 /* Nothing in that slot counts from here on, but for calls that have been entered. */
@@ -130,6 +133,8 @@ int tracer__attach_gc(struct tracer *tracer, int fd, const struct gc_places *sta
 		      const struct gc_places *dones);
 /* The collections that were watched in an image; zeros if there were none. 0 or -errno. */
 int tracer__read_gc(const struct tracer *tracer, uf_image_id image, struct uf_python_gc *out);
+/* Not if no_pools: then none of the next functions is to be called. */
+bool tracer__wants_pools(const struct tracer *tracer);
 /* Loads what tracer__attach_new_pool needs, where a Python is about to run. 0 or -errno. */
 int tracer__load_pools(struct tracer *tracer);
 /*

@@ -72,6 +72,7 @@ struct tracer {
 	struct unfreed_bpf *region_skel; /* NULL without --mmap: likewise */
 	struct bpf_link *region_links[REGION_PROGRAMS];
 	uint32_t region_link_cnt;
+	struct unfreed_bpf *gate_skel;  /* likewise, for libunfreed-gate.so */
 	struct unfreed_bpf *throw_skel; /* likewise, for functions that may throw */
 	struct unfreed_bpf *place_skel; /* likewise, for places that are being verified */
 	struct probed_file place_checks[UF_MAX_PLACE_CHECKS]; /* no links: the number is free */
@@ -104,6 +105,9 @@ int tracer__attach_lists(struct tracer *tracer, struct probed_file *file, int fd
 			 const struct place_list *lists);
 /* Waits for the probes to be out, if they are being taken out, and forgets that they are. */
 void tracer__end_pause(struct tracer *tracer);
+
+/* Loads what libunfreed-gate.so needs. 0 or -errno. */
+int tracer__load_gate(struct tracer *tracer);
 /* Attaches to one place of an interpreter's file, in all targets. 0 or -errno. */
 int tracer__attach_place(struct tracer *tracer, struct probed_file *links,
 			 const struct bpf_program *prog, bool is_return, int fd, uint64_t offset);

@@ -62,6 +62,11 @@ static struct bpf_program *new_pool_program(const struct tracer *tracer, struct 
 	return tracer->mode == ATTACH_SESSION ? skel->progs.pool_session : skel->progs.pool_exit;
 }
 
+bool tracer__wants_pools(const struct tracer *tracer)
+{
+	return !tracer->opts.no_pools;
+}
+
 int tracer__load_pools(struct tracer *tracer)
 {
 	struct bpf_program *program;

@@ -46,22 +46,44 @@ struct unfreed_bpf *tracer__open_again(void)
 	return skel;
 }
 
+/* Both programs of skel, into *loaded. 0 or -errno. */
+static int load_pair(struct tracer *tracer, struct unfreed_bpf *skel, struct bpf_program *first,
+		     struct bpf_program *second, struct unfreed_bpf **loaded)
+{
+	int err;
+
+	bpf_program__set_autoload(first, true);
+	bpf_program__set_autoload(second, true);
+	tracer__set_attach_type(first, tracer->mode, false);
+	tracer__set_attach_type(second, tracer->mode, false);
+	err = tracer__load_marked(tracer, skel);
+	if (!err)
+		*loaded = skel;
+	return err;
+}
+
 int tracer__load_throw(struct tracer *tracer)
 {
 	struct unfreed_bpf *skel;
-	int err;
 
 	if (tracer->throw_skel)
 		return 0;
 	skel = tracer__open_again();
 	if (!skel)
 		return -errno;
-	bpf_program__set_autoload(skel->progs.alloc_entry, true);
-	bpf_program__set_autoload(skel->progs.alloc_ret, true);
-	tracer__set_attach_type(skel->progs.alloc_entry, tracer->mode, false);
-	tracer__set_attach_type(skel->progs.alloc_ret, tracer->mode, false);
-	err = tracer__load_marked(tracer, skel);
-	if (!err)
-		tracer->throw_skel = skel;
-	return err;
+	return load_pair(tracer, skel, skel->progs.alloc_entry, skel->progs.alloc_ret,
+			 &tracer->throw_skel);
+}
+
+int tracer__load_gate(struct tracer *tracer)
+{
+	struct unfreed_bpf *skel;
+
+	if (tracer->gate_skel)
+		return 0;
+	skel = tracer__open_again();
+	if (!skel)
+		return -errno;
+	return load_pair(tracer, skel, skel->progs.gate_tell, skel->progs.gate_alloc,
+			 &tracer->gate_skel);
 }

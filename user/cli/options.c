@@ -34,6 +34,7 @@
 enum {
 	KEY_FOLLOW = 256,
 	KEY_MMAP,
+	KEY_POOLS,
 	KEY_PER_PROCESS,
 	KEY_GROUP,
 	KEY_PREFIX,
@@ -45,6 +46,7 @@ enum {
 	KEY_CONTAINER,
 	KEY_CGROUP,
 	KEY_COMM,
+	KEY_GATE,
 	KEY_USAGE,
 	KEY_MAN,
 };
@@ -110,6 +112,7 @@ static int set_u32(const struct option_row *row, struct options *opts, const cha
 /* 0, or within the limits. */
 static int set_sample(const struct option_row *row, struct options *opts, const char *arg)
 {
+	opts->has_sample = true;
 	if (strcmp(arg, "0") != 0)
 		return set_u64(row, opts, arg);
 	opts->sample_bytes = 0;
@@ -286,6 +289,17 @@ static const char *attach_name(uint32_t index)
 	return index < sizeof(names) / sizeof(names[0]) ? names[index] : NULL;
 }
 
+static const char *pools_name(uint32_t index)
+{
+	static const char *const names[] = {
+		[POOLS_AUTO] = "auto",
+		[POOLS_ON] = "on",
+		[POOLS_OFF] = "off",
+	};
+
+	return index < sizeof(names) / sizeof(names[0]) ? names[index] : NULL;
+}
+
 static const char *stack_mode_name(uint32_t index)
 {
 	static const char *const names[] = {
@@ -345,6 +359,9 @@ static const struct option_row table[] = {
 	  .help = "these running processes; may be repeated" },
 	{ KEY_FOLLOW, "follow", NULL, GROUP_TARGET, set_true, FIELD(follow),
 	  .help = "child processes too, those there already and those to come" },
+	{ KEY_GATE, "gate", NULL, GROUP_TARGET, set_true, FIELD(gate),
+	  .help = "start the command with libunfreed-gate.so preloaded, which samples inside the "
+		  "process: next to no cost, estimates instead of exact counts" },
 	{ KEY_COMM, "comm", "NAME", GROUP_TARGET, set_comm,
 	  .help = "processes of this name, as ps -o comm shows it, also those that start later; "
 		  "may be repeated" },
@@ -383,6 +400,10 @@ static const struct option_row table[] = {
 	{ KEY_MMAP, "mmap", NULL, GROUP_FILTER, set_true, FIELD(mmap),
 	  .help = "also memory that the program itself maps: anonymous mmap, mremap, brk; without it "
 		  "only what comes from the allocator" },
+	{ KEY_POOLS, "pools", "WHEN", GROUP_FILTER, set_choice, FIELD(pools), .choice = pools_name,
+	  .standard = "auto",
+	  .help = "Python's objects of up to 512 bytes, by pools: to tell who holds one each malloc and "
+		  "free is looked at, so auto means off behind libunfreed-gate.so, and on without it" },
 	{ 'o', "older", "DUR", GROUP_FILTER, set_u64, FIELD(older_ns), &duration,
 	  .min = "0", .max = "365d", .standard = "0", .help = "only blocks at least this old" },
 	{ 'z', "min-size", "SIZE", GROUP_FILTER, set_u64, FIELD(min_size_bytes), &size,
@@ -529,7 +550,7 @@ static void set_defaults(struct options *opts)
 		if (row->standard)
 			row->set(row, opts, row->standard);
 	}
-	opts->has_interval = opts->has_top = false;
+	opts->has_interval = opts->has_top = opts->has_sample = false;
 }
 
 /* argp over a copy of argv that starts with "unfreed", whatever the program was called by. */
@@ -566,6 +587,7 @@ static const char *kernel_excludes(const struct options *opts)
 		{opts->command, "a command"},
 		{opts->follow, "--follow"},
 		{opts->mmap, "--mmap"},
+		{opts->pools != POOLS_AUTO, "--pools"},
 		{opts->comm_cnt, "--comm"},
 		{opts->cgroup_cnt, "--cgroup"},
 		{opts->container_cnt, "--container"},
@@ -598,6 +620,13 @@ static int check(struct options *opts)
 				opts->comm_cnt	   ? "comm"
 				: opts->cgroup_cnt ? "cgroup"
 						   : "container");
+	if (opts->gate && !opts->command)
+		return complain("--gate: starts a command: 'unfreed --gate -- COMMAND ...'; a process "
+				"that was started with it (LD_PRELOAD) needs only -p");
+	if (opts->gate && opts->has_sample && !opts->sample_bytes)
+		return complain("--gate and --sample 0: only samples come through the gate");
+	if (opts->gate && (opts->object_cnt || *opts->prefix))
+		return complain("--gate and --%s: give one of them", opts->object_cnt ? "object" : "prefix");
 	if (opts->kernel && kernel_excludes(opts))
 		return complain("--kernel and %s: give one of them; --kernel takes -p",
 				kernel_excludes(opts));

@@ -18,11 +18,19 @@
 #define OPTIONS_MAX_OBJECTS 32
 #define OPTIONS_MAX_NAMES   32
 
+enum pools_mode {
+	POOLS_AUTO, /* unless the processes run with the gate */
+	POOLS_ON,
+	POOLS_OFF,
+};
+
 struct options {
 	pid_t pids[OPTIONS_MAX_PIDS]; /* -p, each once */
 	uint32_t pid_cnt;
 	bool follow;                  /* children too */
 	bool mmap;                    /* --mmap: what the program maps itself */
+	bool gate;                    /* --gate: start the command with libunfreed-gate.so */
+	enum pools_mode pools;        /* --pools: are Python's small objects traced? */
 	bool whole_host;              /* neither -p nor a command: every process, or those below */
 	const char *comms[OPTIONS_MAX_NAMES];   /* --comm; any of them, or of the next two */
 	uint32_t comm_cnt;
@@ -46,6 +54,7 @@ struct options {
 	uint64_t max_size_bytes;      /* -Z, default UINT64_MAX */
 	uint32_t max_cost_ppm;        /* --max-cost, of one CPU; 0: no limit. Then there is a sample */
 	uint64_t sample_bytes;        /* -s: one sample in so many bytes; 0: every allocation */
+	bool has_sample;              /* given by the user */
 	const struct render_format *format; /* -f, default text */
 	const char *output_path;      /* -w; NULL: stdout */
 	const char *objects[OPTIONS_MAX_OBJECTS]; /* -O */

@@ -121,24 +121,58 @@ static void put_json_escape(FILE *out, uint32_t code)
 	fprintf(out, "\\u%04x", code);
 }
 
+/* How much of str JSON takes as it is, without a look at what it means: nearly all of nearly all. */
+static size_t plain_length(const char *str)
+{
+	size_t len = 0;
+
+	while (str[len] >= ' ' && str[len] < 0x7f && str[len] != '"' && str[len] != '\\')
+		len++;
+	return len;
+}
+
+/* One character of str. Returns its bytes. */
+static size_t put_json_unit(FILE *out, const char *str)
+{
+	uint32_t code = 0xfffd;
+	size_t len = decode_utf8(str, &code);
+
+	if (!len)
+		put_json_escape(out, 0xfffd);
+	else if (is_hidden(code))
+		put_json_escape(out, code);
+	else if (code == '"' || code == '\\')
+		fprintf(out, "\\%c", (int)code);
+	else
+		fwrite_unlocked(str, 1, len, out);
+	return len ? len : 1;
+}
+
 void emit__json_string(FILE *out, const char *str)
 {
-	putc('"', out);
+	putc_unlocked('"', out);
 	while (*str) {
-		uint32_t code = 0xfffd;
-		size_t len = decode_utf8(str, &code);
+		size_t len = plain_length(str);
 
-		if (!len)
-			put_json_escape(out, 0xfffd);
-		else if (is_hidden(code))
-			put_json_escape(out, code);
-		else if (code == '"' || code == '\\')
-			fprintf(out, "\\%c", (int)code);
+		if (len)
+			fwrite_unlocked(str, 1, len, out);
 		else
-			fwrite(str, 1, len, out);
-		str += len ? len : 1;
+			len = put_json_unit(out, str);
+		str += len;
 	}
-	putc('"', out);
+	putc_unlocked('"', out);
+}
+
+void emit__uint(FILE *out, uint64_t value)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	fwrite_unlocked(digits + at, 1, sizeof(digits) - at, out);
 }
 
 void emit__time(FILE *out, const struct timespec *time)

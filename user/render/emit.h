@@ -3,6 +3,7 @@
 #define UNFREED_RENDER_EMIT_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -10,6 +11,8 @@
  * Strings of strangers, made safe to print. A process chooses its name, paths and symbols; none of
  * them may move the cursor, forge a line of the report or break the JSON. Valid UTF-8 that shows is
  * printed as it is.
+ *
+ * The stream is the caller's alone: it is written to without its lock.
  */
 
 /*
@@ -25,6 +28,9 @@ size_t emit__text(FILE *out, const char *str, size_t max_columns);
  * not show becomes \uNNNN.
  */
 void emit__json_string(FILE *out, const char *str);
+
+/* In decimal; printf would take most of the time that a long report takes. */
+void emit__uint(FILE *out, uint64_t value);
 
 /* "2024-05-01T12:00:00.123Z": RFC 3339, UTC, rounded down; nothing for a year past 9999. */
 void emit__time(FILE *out, const struct timespec *time);

@@ -25,24 +25,24 @@ struct json {
 static void put_name(struct json *json, const char *name)
 {
 	if (json->comma)
-		putc(',', json->out);
+		putc_unlocked(',', json->out);
 	json->comma = true;
 	if (!name)
 		return;
 	emit__json_string(json->out, name);
-	putc(':', json->out);
+	putc_unlocked(':', json->out);
 }
 
 static void begin(struct json *json, const char *name, char bracket)
 {
 	put_name(json, name);
-	putc(bracket, json->out);
+	putc_unlocked(bracket, json->out);
 	json->comma = false;
 }
 
 static void end(struct json *json, char bracket)
 {
-	putc(bracket, json->out);
+	putc_unlocked(bracket, json->out);
 	json->comma = true;
 }
 
@@ -55,13 +55,13 @@ static void put_string(struct json *json, const char *name, const char *value)
 static void put_bool(struct json *json, const char *name, bool value)
 {
 	put_name(json, name);
-	fputs(value ? "true" : "false", json->out);
+	fputs_unlocked(value ? "true" : "false", json->out);
 }
 
 static void put_uint(struct json *json, const char *name, uint64_t value)
 {
 	put_name(json, name);
-	fprintf(json->out, "%" PRIu64, value);
+	emit__uint(json->out, value);
 }
 
 static void put_uint_or_null(struct json *json, const char *name, uint64_t value, bool known)
@@ -71,7 +71,7 @@ static void put_uint_or_null(struct json *json, const char *name, uint64_t value
 		return;
 	}
 	put_name(json, name);
-	fputs("null", json->out);
+	fputs_unlocked("null", json->out);
 }
 
 static void put_real(struct json *json, const char *name, double value, int decimals)
@@ -80,15 +80,15 @@ static void put_real(struct json *json, const char *name, double value, int deci
 	if (isfinite(value))
 		fprintf(json->out, "%.*f", decimals, value);
 	else
-		fputs("null", json->out);
+		fputs_unlocked("null", json->out);
 }
 
 static void put_time(struct json *json, const char *name, const struct timespec *time)
 {
 	put_name(json, name);
-	putc('"', json->out);
+	putc_unlocked('"', json->out);
 	emit__time(json->out, time);
-	putc('"', json->out);
+	putc_unlocked('"', json->out);
 }
 
 /* Below 0: unknown. */
@@ -437,6 +437,6 @@ int render_json(const struct snapshot *snap, FILE *out)
 		put_site(&json, snap, &snap->sites[i]);
 	end(&json, ']');
 	end(&json, '}');
-	putc('\n', out);
+	putc_unlocked('\n', out);
 	return emit__finish(out);
 }

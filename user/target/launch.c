@@ -15,8 +15,8 @@ static void close_pair(int pair[2])
 }
 
 /* In the child: waits at the gate, becomes the command. Does not return. */
-static void __attribute__((noreturn)) run_child(char **argv, const sigset_t *mask, int gate_fd,
-						int result_fd)
+static void __attribute__((noreturn)) run_child(char **argv, char *const *env, const sigset_t *mask,
+						int gate_fd, int result_fd)
 {
 	ssize_t n;
 	char go;
@@ -28,8 +28,12 @@ static void __attribute__((noreturn)) run_child(char **argv, const sigset_t *mas
 	if (n != 1)
 		_exit(127); /* unfreed gave up, or died */
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	execvp(argv[0], argv);
-	err = errno;
+	for (err = 0; !err && env && *env; env++)
+		err = putenv(*env) ? errno : 0;
+	if (!err) {
+		execvp(argv[0], argv);
+		err = errno;
+	}
 	if (write(result_fd, &err, sizeof(err)) < 0)
 		_exit(126);
 	_exit(127);
@@ -41,7 +45,8 @@ static void reap(pid_t pid)
 		;
 }
 
-int launch__prepare(struct launch *launch, char **argv, const sigset_t *child_mask)
+int launch__prepare(struct launch *launch, char **argv, char *const *env,
+		    const sigset_t *child_mask)
 {
 	int gate[2] = {-1, -1}, result[2] = {-1, -1}, err;
 	pid_t pid;
@@ -57,7 +62,7 @@ int launch__prepare(struct launch *launch, char **argv, const sigset_t *child_ma
 	}
 	if (!pid) {
 		close(gate[1]);
-		run_child(argv, child_mask, gate[0], result[1]);
+		run_child(argv, env, child_mask, gate[0], result[1]);
 	}
 	close(gate[0]);
 	close(result[1]);

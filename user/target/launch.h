@@ -19,8 +19,10 @@ struct launch {
 	int result_fd;  /* what execvp said; nothing if it succeeded */
 };
 
-/* Forks; the child waits. 0 or -errno. */
-int launch__prepare(struct launch *launch, char **argv, const sigset_t *child_mask);
+/* Forks; the child waits. env: NAME=VALUE strings that the command gets besides, NULL at the end; or
+ * NULL. 0 or -errno. */
+int launch__prepare(struct launch *launch, char **argv, char *const *env,
+		    const sigset_t *child_mask);
 /*
  * Lets the command execute. Returns 0 once it has, or execvp's -errno (the child has
  * exited then and is reaped), or -EPIPE if it was killed at the gate (the release reaps it).

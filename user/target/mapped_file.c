@@ -370,6 +370,6 @@ void file_table__close(struct file_table *files, struct mapped_file *file)
 		return;
 	close(file->fd);
 	file->fd = -ENOENT;
-	file->examined = file->has_probes = false;
+	file->examined = file->has_probes = file->has_allocator = false;
 	files->open_cnt--;
 }

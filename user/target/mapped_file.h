@@ -29,6 +29,7 @@ struct mapped_file {
 	bool may_be_python; /* defines a CPython interpreter; known once examined */
 	bool has_code_probe; /* its code_dealloc() is probed */
 	bool pool_probe_is_tried; /* on its function that opens pools, with pool_probe_err */
+	bool has_allocator; /* its functions are probed, or the gate stands before them */
 	bool exit_probe_is_tried; /* on its _exit(), for a Python */
 	int pool_probe_err;  /* 0: it is there; or -errno */
 	bool has_probes; /* has some, and they are probed */
