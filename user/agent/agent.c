@@ -38,7 +38,7 @@
 #include "target/proc_info.h"
 
 #define FIRST_BUDGET_NS  20000000
-#define FIRST_COST_NS    1    /* at once: a trace may be short */
+#define FIRST_COST_NS    20000000
 #define MAX_LINE_COLUMNS 1000 /* of a message; longer is cut */
 
 void agent__say(const struct agent *agent, int min_verbosity, const char *format, ...)
@@ -273,6 +273,9 @@ static bool make_parts(struct agent *agent)
 					  agent->cohorts, agent->gc_watch, agent->pools,
 					  &agent->names, agent->kernel_names);
 	agent->cost = cost_meter__new(agent->tracer, !opts->kernel, monotonic_ns());
+	/* Before the first hit: a trace may be short. */
+	if (agent->cost)
+		cost_meter__time_now(agent->cost);
 	if (agent->cost && opts->max_cost_ppm)
 		agent->pauses = make_pauses(agent);
 	if (agent->collector && agent->cost && (agent->pauses || !opts->max_cost_ppm))
