@@ -124,7 +124,8 @@ class Operators(OperatorChecks):
         """jemalloc's operator delete jumps to free, operator new[] to operator new."""
         tool = self.unfreed("-v", "-p", self.preloaded("jemalloc").pid)
         tool.last_report()
-        listed = [words[1] for words in map(str.split, tool.stderr.all) if len(words) > 2]
+        # "unfreed:   _Znwm+7: jnbe +0x99: ..."
+        listed = [words[1].split("+")[0] for words in map(str.split, tool.stderr.all) if len(words) > 2]
         for name, is_probed in (("_Znwm", True), ("_Znam", False), ("_ZdlPvm", True),
                                 ("_ZdlPv", False), ("_ZdaPv", False), ("sdallocx", True)):
             self.assertEqual(name in listed, is_probed, name)
