@@ -248,14 +248,14 @@ stacks: $(if $(filter x86,$(BPF_ARCH)),$(CHECK_STACKS) $(STACK_PROGRAMS))
 asan: $(BUILD)/asan/unfreed
 
 test: deps-test
-	$(Q)$(MAKE) --no-print-directory $(JOBS) unfreed asan programs stacks check-bpf $(CHECK_TABLES) $(UNIT_TESTS) \
+	$(Q)$(MAKE) --no-print-directory $(JOBS) all asan programs stacks check-bpf $(CHECK_TABLES) $(UNIT_TESTS) \
 		$(BENCH_PROGRAMS)
 	$(Q)tests/run
 
 test-unit: $(UNIT_TESTS)
 	$(Q)tests/run unit
 
-test-live: unfreed asan programs
+test-live: all asan programs
 	$(Q)tests/run live
 
 test-stacks: deps-test-stacks
