@@ -671,7 +671,8 @@ int agent__run(struct agent *agent)
 		int timeout_ms = is_python_coming(agent) ? PYTHON_RETRY_MS : -1;
 		int n;
 
-		if (agent->places)
+		/* It takes its time: after what an interpreter needs. */
+		if (agent->places && !is_python_coming(agent))
 			places__begin(agent->places);
 		n = epoll_wait(agent->epoll_fd, events, FD_CNT, timeout_ms);
 

@@ -397,6 +397,8 @@ int agent__watch(struct agent *agent, pid_t pid)
 		return err;
 	pythons__look(agent->pythons, agent->tracees);
 	mapping_log__for_each(agent->mappings, pid, agent__see_mapping, agent);
+	/* What an interpreter needs in its libc, once that is known. */
+	pythons__look(agent->pythons, agent->tracees);
 	return 0;
 }
 
