@@ -27,7 +27,8 @@
 #define UF_GATE_LIBRARY "libunfreed-gate.so"
 #define UF_GATE_SAMPLE  "UNFREED_GATE_SAMPLE" /* environment: bytes, with K, M or G */
 
-#define UF_GATE_SAMPLE_STANDARD (512ULL << 10)
+/* At 512 KiB a Flask application that does little but allocate paid a tenth for its samples. */
+#define UF_GATE_SAMPLE_STANDARD (4ULL << 20)
 #define UF_GATE_SAMPLE_MIN      1ULL
 #define UF_GATE_SAMPLE_MAX      (256ULL << 20)
 
