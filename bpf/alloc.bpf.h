@@ -57,6 +57,14 @@ static __always_inline void count_hit(__u64 cookie, bool is_foreign)
 		stats_add(stepped_cnt, 1);
 }
 
+static __always_inline void count_return(bool is_foreign)
+{
+	if (is_foreign)
+		stats_add(foreign_return_cnt, 1);
+	else
+		stats_add(return_cnt, 1);
+}
+
 static __always_inline bool file_is_on(__u64 cookie)
 {
 	return *(volatile __u8 *)&file_on[UF_COOKIE_FILE(cookie)];
@@ -312,10 +320,8 @@ static __noinline int alloc_return(struct pt_regs *ctx, bool at_ret)
 
 	if (at_ret)
 		stats_add(ret_cnt, 1);
-	else if (thread)
-		stats_add(return_cnt, 1);
 	else
-		stats_add(foreign_return_cnt, 1);
+		count_return(!thread);
 	if (!thread || !thread->depth || !window_is_same(thread))
 		return 0;
 	call = returning_call(ctx, thread, at_ret, &pc, &sp);
@@ -436,10 +442,7 @@ static __always_inline void free_return(struct pt_regs *ctx)
 {
 	struct thread_state *thread = thread_state_get(false);
 
-	if (thread)
-		stats_add(return_cnt, 1);
-	else
-		stats_add(foreign_return_cnt, 1);
+	count_return(!thread);
 	if (thread)
 		thread_leave_free(thread, PT_REGS_SP(ctx));
 }

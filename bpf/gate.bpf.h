@@ -10,21 +10,6 @@
  */
 #include "gate_contract.h"
 
-/* The return address that the stack, or the link register, has at a function's entry. */
-static __always_inline __u64 return_address_at_entry(struct pt_regs *ctx)
-{
-#if defined(__TARGET_ARCH_x86)
-	__u64 sp = PT_REGS_SP(ctx), pc = 0;
-
-	if (bpf_probe_read_user(&pc, sizeof(pc), (void *)sp))
-		return 0;
-	/* Another tracer's return probe on malloc() or whatever else that is. */
-	return pc && pc == return_trampoline() ? original_return_address(sp) : pc;
-#else
-	return PT_REGS_RET(ctx);
-#endif
-}
-
 static __noinline int gate_take_in(struct pt_regs *ctx)
 {
 	struct uf_block_key key = {.address = PT_REGS_PARM1(ctx)};

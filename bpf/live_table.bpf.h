@@ -3,8 +3,8 @@
 #define UNFREED_LIVE_TABLE_BPF_H
 
 /*
- * Entries of the table of live blocks come and go by these functions. (bpf/live.bpf.h knows what
- * they mean.)
+ * Entries of the table of live blocks come and go by these functions, but for those of --kernel.
+ * (bpf/live.bpf.h knows what they mean.)
  *
  * In a trace that samples nearly every free is of a block that is not in the table. Entries are
  * counted by a hash of their address, so that most look-ups end at a zero. Each is counted before

@@ -67,17 +67,10 @@ static __always_inline __u32 sampler_pass(struct sampler *sampler, __u64 size_by
 static __always_inline bool sampler_is_tail(struct pt_regs *ctx, struct sampler *sampler,
 					    const struct pending_call *call, bool may_forward)
 {
-	__u64 return_address;
+	__u64 return_address = return_address_at_entry(ctx);
 
-#if defined(__TARGET_ARCH_x86)
-	if (bpf_probe_read_user(&return_address, sizeof(return_address), (void *)call->sp))
+	if (!return_address)
 		return false;
-	/* Of a head whose return is seen, as all are where there are no sessions. */
-	if (return_address == return_trampoline())
-		return_address = original_return_address(call->sp);
-#else
-	return_address = PT_REGS_RET(ctx);
-#endif
 	if (sampler->head_sp == call->sp && sampler->head_return == return_address &&
 	    sampler->head_ip != call->ip)
 		return true;

@@ -37,4 +37,19 @@ __noinline __u64 original_return_address(__u64 slot)
 	return 0;
 }
 
+/* The return address that the stack, or the link register, has at a function's entry; 0: unknown. */
+static __always_inline __u64 return_address_at_entry(struct pt_regs *ctx)
+{
+#if defined(__TARGET_ARCH_x86)
+	__u64 sp = PT_REGS_SP(ctx), pc = 0;
+
+	if (bpf_probe_read_user(&pc, sizeof(pc), (void *)sp))
+		return 0;
+	/* A return probe, ours or another tracer's, has put it there. */
+	return pc && pc == return_trampoline() ? original_return_address(sp) : pc;
+#else
+	return PT_REGS_RET(ctx);
+#endif
+}
+
 #endif

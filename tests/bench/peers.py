@@ -9,33 +9,14 @@ import os
 import re
 import signal
 import subprocess
-import time
 
-from processes import TIMEOUT_S, BenchError, Process, breakpoint_count
+from processes import TIMEOUT_S, BenchError, Process, wait_for_breakpoints
 from rows import FLASK, LOOP, PYTHON, REDIS, SAMPLE_BYTES, Row
 from truth import SIGMAS, check_at_least, known_live, parse_size
 from which import which
 
 FOR_EVER_S = "3600"
 LIBRARIES = "/usr/lib/*-linux-gnu/"
-
-
-def wait_for_breakpoints(tracer, pid, settle_s=1.0):
-    """Until a tracer that does not say so has attached: no new breakpoint for settle_s."""
-    deadline = time.monotonic() + TIMEOUT_S
-    last, since = 0, time.monotonic()
-    while time.monotonic() < deadline:
-        tracer.discard_output()
-        if tracer.proc.poll() is not None:
-            raise BenchError(f"{os.path.basename(tracer.argv[0])} has ended, status "
-                             f"{tracer.proc.returncode}: {tracer.last_words()}")
-        count = breakpoint_count(pid)
-        if count != last:
-            last, since = count, time.monotonic()
-        elif count and time.monotonic() - since >= settle_s:
-            return count
-        time.sleep(0.02)
-    raise BenchError(f"{os.path.basename(tracer.argv[0])} does not attach")
 
 
 def count_entries(pid, map_name):

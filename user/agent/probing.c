@@ -267,7 +267,7 @@ static void probe_mapped_file(struct agent *agent, const struct mapping *mapping
 {
 	struct mapped_file *file = mapping->file;
 	const struct probed_inode *probed;
-	bool was_probed;
+	bool has_stat, was_probed;
 	struct stat st;
 	int n;
 
@@ -275,7 +275,8 @@ static void probe_mapped_file(struct agent *agent, const struct mapping *mapping
 		agent__say(agent, 1, "cannot open %s: %s", file->path, strerror(-file->fd));
 		return;
 	}
-	was_probed = !fstat(file->fd, &st) && find_probed(agent, &st);
+	has_stat = !fstat(file->fd, &st);
+	was_probed = has_stat && find_probed(agent, &st);
 	n = probe_fd(agent, file->fd, file->path, mapped_prefix(agent), true, true);
 	/* One of these may be what is being named. */
 	if (n == -ENOSPC && !agent->is_reporting) {
@@ -288,7 +289,7 @@ static void probe_mapped_file(struct agent *agent, const struct mapping *mapping
 		file->has_probes = n;
 	file->has_allocator =
 		(agent->is_gated || file->has_probes) && gate__has_allocator(file->fd);
-	probed = n > 0 && !fstat(file->fd, &st) ? find_probed(agent, &st) : NULL;
+	probed = n > 0 && has_stat ? find_probed(agent, &st) : NULL;
 	if (probed)
 		file->allocator_code = probed->allocator_code;
 	if (n > 0 && !was_probed && mapping->time_ns)

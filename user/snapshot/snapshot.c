@@ -215,28 +215,36 @@ static struct range range_of(uint64_t live, double variance, uint64_t certain, d
 	return range;
 }
 
+static struct range bytes_range(uint64_t live, const struct snapshot_sample *sample)
+{
+	return range_of(live, sample->bytes_variance, sample->bytes, sample->doubt_bytes,
+			sample->unresolved_bytes);
+}
+
+static struct range count_range(uint64_t live, const struct snapshot_sample *sample)
+{
+	return range_of(live, sample->count_variance, sample->count, sample->doubt_count,
+			sample->unresolved_count);
+}
+
 struct range snapshot_site__bytes_range(const struct snapshot_site *site)
 {
-	return range_of(site->live_bytes, site->sample.bytes_variance, site->sample.bytes,
-			site->sample.doubt_bytes, site->sample.unresolved_bytes);
+	return bytes_range(site->live_bytes, &site->sample);
 }
 
 struct range snapshot_site__count_range(const struct snapshot_site *site)
 {
-	return range_of(site->live_count, site->sample.count_variance, site->sample.count,
-			site->sample.doubt_count, site->sample.unresolved_count);
+	return count_range(site->live_count, &site->sample);
 }
 
 struct range snapshot_totals__bytes_range(const struct snapshot_totals *totals)
 {
-	return range_of(totals->live_bytes, totals->sample.bytes_variance, totals->sample.bytes,
-			totals->sample.doubt_bytes, totals->sample.unresolved_bytes);
+	return bytes_range(totals->live_bytes, &totals->sample);
 }
 
 struct range snapshot_totals__count_range(const struct snapshot_totals *totals)
 {
-	return range_of(totals->live_count, totals->sample.count_variance, totals->sample.count,
-			totals->sample.doubt_count, totals->sample.unresolved_count);
+	return count_range(totals->live_count, &totals->sample);
 }
 
 static void add_to_totals(struct snapshot_totals *totals, const struct snapshot_site *site)
